@@ -1,0 +1,61 @@
+"""Flags made from the fields of a settings class, so that a name, its help and its check stand in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+_SHARED: dict[str, tuple[Any, str]] = {
+    "out": (str, "Folder for runs and report; a second call with the same folder goes on. runs/NAME if left out."),
+    "jobs": (int, "Worker processes; one a core if left out."),
+    "as_json": (bool, "Print one JSON document on standard output, and nothing else there."),
+}
+
+
+def flags_of(settings: type[BaseModel], *, shared: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command one flag for each field of ``settings``; the command is called with those that were given.
+
+    Text is handed on as it was typed: the settings class reads and checks it, as it does for a TOML file.
+
+    Args:
+        settings: The class whose fields become flags.
+        shared: Whether the command has ``--out``, ``--jobs`` and ``--json`` too.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        flags = [_parameter(name, bool if field.annotation is bool else str, _help(field)) for name, field in settings.model_fields.items()]
+        common = [_parameter(name, kind, text) for name, (kind, text) in _SHARED.items()] if shared else []
+        names = {parameter.name for parameter in own}
+
+        def call(**values: Any) -> Any:
+            given = {name: value for name, value in values.items() if value is not None or name in names}
+            return command(**given)
+
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        call.__signature__ = inspect.Signature([*own, *(p for p in (*flags, *common) if p.name not in names)])  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in call.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _parameter(name: str, kind: Any, text: str) -> inspect.Parameter:
+    flag = f"--{name.removeprefix('as_').replace('_', '-')}"
+    metavar = None if kind is bool else "TEXT" if kind is str else "N"
+    option = typer.Option(None, flag, help=text, metavar=metavar, show_default=False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
+
+
+def _help(field: FieldInfo) -> str:
+    text = field.description or ""
+    default = field.default
+    if field.is_required() or default is None or default is False:
+        return text
+    shown = ",".join(f"{item:g}" for item in default) if isinstance(default, list) else default
+    return f"{text} [default: {shown}]"

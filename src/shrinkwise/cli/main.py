@@ -1,0 +1,34 @@
+"""The command ``shrinkwise``: its commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from shrinkwise.errors import MissingExtraError, ShrinkwiseError
+
+_DONE, _OUR_FAULT, _USERS_MISTAKE, _INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 a fault of ours, 2 the user's mistake, 130 interrupted."""
+    try:
+        from shrinkwise.cli.app import run
+    except ImportError as error:
+        return _say(
+            MissingExtraError(
+                f"{error.name} is not installed", "the command line needs the extra 'experiments'", "pip install 'shrinkwise[experiments]'"
+            )
+        )
+    try:
+        return run(sys.argv[1:] if argv is None else argv)
+    except ShrinkwiseError as error:
+        return _say(error)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The runs that had ended are kept: the same command goes on from there.", file=sys.stderr)  # noqa: T201
+        return _INTERRUPTED
+
+
+def _say(error: ShrinkwiseError) -> int:
+    print(f"shrinkwise: {error}", file=sys.stderr)  # noqa: T201
+    return _USERS_MISTAKE

@@ -1,0 +1,12 @@
+"""Trains one run.
+
+The single loop: exact and simple, the reference that every faster engine is tested against.
+The only place that knows the training step.
+"""
+
+from shrinkwise.experiments.engine.metrics import metric_names
+from shrinkwise.experiments.engine.optimizers import NamedOptimizer, decay_of
+from shrinkwise.experiments.engine.recipe import Recipe
+from shrinkwise.experiments.engine.single import train_one
+
+__all__ = ["NamedOptimizer", "Recipe", "decay_of", "metric_names", "train_one"]

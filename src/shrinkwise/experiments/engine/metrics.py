@@ -1,0 +1,89 @@
+"""What a network's outputs are worth: loss, accuracy and their kin, on given rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+CLASSIFICATION = ("accuracy", "loss", "f1", "auc")
+REGRESSION = ("rmse", "loss", "r2")
+
+
+def metric_names(task: str) -> tuple[str, ...]:
+    """Return the metrics of a task, the default primary one first."""
+    return CLASSIFICATION if task == "classification" else REGRESSION
+
+
+def criterion(task: str, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the data loss of each row, shape ``(batch,)``: cross-entropy of logits, or the squared error.
+
+    Args:
+        task: ``classification`` or ``regression``.
+        outputs: Logits ``(batch, n_classes)``, or predictions ``(batch, 1)`` or ``(batch,)``.
+        targets: Class indices ``(batch,)``, or numbers ``(batch,)``.
+    """
+    if task == "classification":
+        return F.cross_entropy(outputs, targets, reduction="none")
+    return F.mse_loss(outputs.reshape(targets.shape), targets, reduction="none")
+
+
+def constant_loss(task: str, targets: Tensor) -> float:
+    """Return the mean loss of the best constant predictor: the entropy of the class shares, or the variance.
+
+    >>> constant_loss("regression", torch.tensor([1.0, -1.0]))
+    1.0
+    """
+    if task == "regression":
+        return float(targets.double().var(correction=0))
+    shares = torch.bincount(targets).double() / len(targets)
+    return float(-torch.xlogy(shares, shares).sum())
+
+
+def per_row(task: str, outputs: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
+    """Return the metrics that are means over rows, row by row, each of shape ``(n,)``."""
+    rows = {"loss": criterion(task, outputs, targets).numpy()}
+    if task == "classification":
+        rows["accuracy"] = (outputs.argmax(1) == targets).numpy()
+    return rows
+
+
+def summary(task: str, outputs: Tensor, targets: Tensor, y_scale: float = 1.0) -> dict[str, float]:
+    """Return every metric of a task; ``auc`` is left out where a class has no row to be told from the others.
+
+    Args:
+        task: ``classification`` or ``regression``.
+        outputs: Logits or predictions, as in :func:`criterion`.
+        targets: Class indices, or standardised numbers.
+        y_scale: Standard deviation that regression targets were divided by; ``rmse`` is in the original unit, ``loss`` is not.
+    """
+    if task == "regression":
+        return _regression(outputs.reshape(targets.shape).double().numpy(), targets.double().numpy(), y_scale)
+    return _classification(outputs, targets)
+
+
+def means(rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the mean of each metric over rows, in float64."""
+    return {name: float(values.mean(dtype=np.float64)) for name, values in rows.items()}
+
+
+def _regression(predicted: np.ndarray, wanted: np.ndarray, y_scale: float) -> dict[str, float]:
+    mse = float(np.mean((predicted - wanted) ** 2))
+    variance = float(np.var(wanted))
+    return {"rmse": y_scale * mse**0.5, "loss": mse, "r2": 1 - mse / variance if variance else float("nan")}
+
+
+def _classification(outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    metrics = means(per_row("classification", outputs, targets))
+    wanted, n_classes = targets.numpy(), outputs.shape[1]
+    metrics["f1"] = float(f1_score(wanted, outputs.argmax(1).numpy(), average="macro", zero_division=0.0))
+    if len(np.unique(wanted)) == n_classes:
+        shares = outputs.double().softmax(1).numpy()
+        scores = shares[:, 1] if n_classes == 2 else shares
+        metrics["auc"] = float(roc_auc_score(wanted, scores, multi_class="ovr", labels=None if n_classes == 2 else range(n_classes)))
+    return metrics

@@ -1,0 +1,43 @@
+"""How a run is trained, the same for every variant, condition and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from shrinkwise.experiments.records import Variant
+from shrinkwise.regularization.rules import ApplyTo
+
+ModelFactory = Callable[[Variant], nn.Module]
+OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is trained.
+
+    Attributes:
+        model: Makes the network of a variant. It may draw from torch's global generator, which is seeded for it.
+        task: ``classification`` or ``regression``: which loss and which metrics.
+        n_outputs: Numbers that the network gives for a row: classes, or 1.
+        optimizer: Makes an optimiser from parameter groups, each with its ``weight_decay`` as ``lam``.
+        epochs: Passes over the training rows.
+        batch_size: Rows of one step; the last batch of an epoch may be smaller.
+        unit: Unit in which a variant's ``l2`` is written.
+        apply_to: ``weights`` (matrices and filters) or ``all`` (biases and every other parameter too).
+        threads: Threads that torch may use in one run; part of what a record depends on.
+    """
+
+    model: ModelFactory
+    task: str
+    n_outputs: int
+    optimizer: OptimizerFactory
+    epochs: int
+    batch_size: int
+    unit: str = "half"
+    apply_to: ApplyTo = "weights"
+    threads: int = 1

@@ -1,0 +1,70 @@
+"""Launchers train the runs that they are given, in whatever processes, and hand back each record as its run ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from typing import Protocol
+
+from shrinkwise.experiments.records import Record, RunKey
+
+Train = Callable[[RunKey], Record]
+"""Trains one run; must give the same record in any process and any order."""
+
+
+class Launcher(Protocol):
+    """What trains runs."""
+
+    def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
+        """Yield the record of every run, in the order in which they end."""
+        ...
+
+
+class LocalLauncher:
+    """Trains on this machine: in this process, or in worker processes beside it.
+
+    Args:
+        jobs: Number of processes; 1 trains in this one.
+    """
+
+    def __init__(self, jobs: int = 1) -> None:
+        self.jobs = jobs
+
+    def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
+        """Yield the record of every run, in the order in which they end; closing the iterator ends the workers."""
+        jobs = min(self.jobs, len(keys))
+        if jobs <= 1:
+            yield from map(train, keys)
+            return
+        yield from _in_workers(train, keys, jobs)
+
+
+def _in_workers(train: Train, keys: Sequence[RunKey], jobs: int) -> Iterator[Record]:
+    from loky import ProcessPoolExecutor
+
+    # The data travel once a worker, with the initializer, and not once a run.
+    pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(train,))
+    try:
+        for future in as_completed([pool.submit(_train_in_worker, key) for key in keys]):
+            yield future.result()
+    except BaseException:
+        pool.shutdown(kill_workers=True)
+        raise
+    pool.shutdown()
+
+
+_train: Train | None = None
+
+
+def _become_worker(train: Train) -> None:
+    """Keep what to train with, and leave Ctrl-C to the parent, which ends its workers itself."""
+    global _train
+    _train = train
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _train_in_worker(key: RunKey) -> Record:
+    if _train is None:
+        raise RuntimeError("a worker was asked to train before it was told how")
+    return _train(key)

@@ -1,0 +1,79 @@
+"""A plan lists the runs of an experiment, and knows which other plan is the same experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shrinkwise.experiments.records import Condition, RunKey, Variant
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment trains.
+
+    Attributes:
+        variants: Configurations under comparison.
+        conditions: What the data are like.
+        seeds: Seeds; each is paired over the variants of a condition.
+        settings: Whatever else a record depends on, as JSON values by name: data and code fingerprints, epochs, engine, threads, ...
+    """
+
+    variants: tuple[Variant, ...]
+    conditions: tuple[Condition, ...]
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+
+    def keys(self) -> list[RunKey]:
+        """List every run, one seed after another, so that an interrupted experiment has whole pairs."""
+        return [
+            RunKey(variant, condition, seed) for seed in self.seeds for condition in self.conditions for variant in self.variants
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "variants": [dict(variant) for variant in self.variants],
+            "conditions": [asdict(condition) for condition in self.conditions],
+            "seeds": list(self.seeds),
+            "settings": dict(self.settings),
+        }
+
+    @staticmethod
+    def from_document(document: Mapping[str, Any]) -> Plan:
+        """Return the plan that :meth:`document` described."""
+        return Plan(
+            variants=tuple(Variant(**settings) for settings in document["variants"]),
+            conditions=tuple(Condition(**fields) for fields in document["conditions"]),
+            seeds=tuple(document["seeds"]),
+            settings=document["settings"],
+        )
+
+    @property
+    def short_name(self) -> str:
+        """Six characters that name the experiment: equal for plans that do not differ."""
+        text = json.dumps(self._comparable(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+    def differences(self, other: Plan) -> list[str]:
+        """Say in words what ``other`` has otherwise, in this plan's terms first; empty for the same experiment.
+
+        The order of variants, conditions and seeds is no difference.
+        """
+        mine, its = self._comparable(), other._comparable()
+        return [
+            f"{name} {mine.get(name, 'absent')} against {its.get(name, 'absent')}"
+            for name in sorted(mine.keys() | its.keys())
+            if mine.get(name) != its.get(name)
+        ]
+
+    def _comparable(self) -> dict[str, Any]:
+        return {
+            **self.settings,
+            "variants": sorted(variant.name for variant in self.variants),
+            "conditions": sorted(condition.name for condition in self.conditions),
+            "seeds": sorted(self.seeds),
+        }

@@ -1,0 +1,35 @@
+"""Trains what is missing of a plan, and returns everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shrinkwise.experiments.execution.launch import Launcher, Train
+from shrinkwise.experiments.execution.plan import Plan
+from shrinkwise.experiments.execution.store import Store
+from shrinkwise.experiments.records import Record
+
+Progress = Callable[[int, int], None]
+"""Called with the number of runs that are done and the number of all runs."""
+
+
+def execute(plan: Plan, train: Train, store: Store, launcher: Launcher, progress: Progress | None = None) -> list[Record]:
+    """Train the runs of ``plan`` that ``store`` lacks, keep each record as its run ends, and return all in the plan's order.
+
+    Whoever kills this loses at most the runs in flight; the same call goes on from there.
+
+    Raises:
+        StoreError: The store belongs to another experiment.
+    """
+    store.claim(plan)
+    missing = store.missing(plan)
+    n_all = len(plan.keys())
+    n_done = n_all - len(missing)
+    if progress:
+        progress(n_done, n_all)
+    for record in launcher.launch(train, missing):
+        store.append(record)
+        n_done += 1
+        if progress:
+            progress(n_done, n_all)
+    return store.records(plan)

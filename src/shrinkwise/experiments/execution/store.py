@@ -1,0 +1,128 @@
+"""Where records are kept: one SQLite file an experiment, one transaction a record."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, delete, insert, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import StaticPool
+
+from shrinkwise.errors import StoreError
+from shrinkwise.experiments.execution.codec import decode, encode, encode_key
+from shrinkwise.experiments.execution.plan import Plan
+from shrinkwise.experiments.records import Record, RunKey, Status
+
+_FILE = "runs.sqlite"
+_METADATA = MetaData()
+_PLAN = Table("plan", _METADATA, Column("id", Integer, primary_key=True), Column("document", Text, nullable=False))
+_RECORDS = Table(
+    "records",
+    _METADATA,
+    Column("key", Text, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("arrays", LargeBinary, nullable=False),
+)
+
+
+class Store:
+    """The plan and the records of one experiment; a context manager.
+
+    A record is there whole or not at all, whoever kills the process at whatever moment.
+
+    Args:
+        folder: Where the experiment lives; it is made where absent. None keeps everything in memory.
+
+    Raises:
+        StoreError: The folder cannot be made or written, or its file is no store.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        if folder is None:
+            self._engine = create_engine("sqlite://", poolclass=StaticPool)
+        else:
+            _make(folder)
+            self._engine = create_engine(f"sqlite:///{folder / _FILE}")
+        try:
+            with self._translated():
+                _METADATA.create_all(self._engine)
+        except StoreError:
+            self._engine.dispose()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._engine.dispose()
+
+    def plan(self) -> Plan | None:
+        """Return the plan that is kept here, or None in a new store."""
+        with self._translated(), self._engine.connect() as connection:
+            document = connection.execute(select(_PLAN.c.document)).scalar()
+        return None if document is None else Plan.from_document(json.loads(document))
+
+    def claim(self, plan: Plan) -> None:
+        """Keep ``plan`` in a new store; in a used one, make sure that it is the same experiment.
+
+        Raises:
+            StoreError: The folder belongs to another experiment; the message names what differs.
+        """
+        kept = self.plan()
+        if kept is None:
+            with self._translated(), self._engine.begin() as connection:
+                connection.execute(insert(_PLAN).values(id=1, document=json.dumps(plan.document())))
+            return
+        if differences := plan.differences(kept):
+            raise StoreError(
+                f"{self.folder} belongs to another experiment",
+                f"yours against the one there: {'; '.join(differences)}",
+                "give another output folder, or the settings of the experiment that is there",
+            )
+
+    def append(self, record: Record) -> None:
+        """Keep a record, in one transaction; it takes the place of a failed one of the same run."""
+        name = encode_key(record.key)
+        body, arrays = encode(record)
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(delete(_RECORDS).where(_RECORDS.c.key == name))
+            connection.execute(insert(_RECORDS).values(key=name, status=record.status.value, body=body, arrays=arrays))
+
+    def missing(self, plan: Plan) -> list[RunKey]:
+        """List the runs of ``plan`` that are still to be trained; a failed run is one of them."""
+        with self._translated(), self._engine.connect() as connection:
+            there = set(connection.execute(select(_RECORDS.c.key).where(_RECORDS.c.status != Status.FAILED.value)).scalars())
+        return [key for key in plan.keys() if encode_key(key) not in there]
+
+    def records(self, plan: Plan) -> list[Record]:
+        """Return the records that are there, in the order of ``plan``."""
+        with self._translated(), self._engine.connect() as connection:
+            rows = {row.key: row for row in connection.execute(select(_RECORDS))}
+        names = [encode_key(key) for key in plan.keys()]
+        return [decode(rows[name].body, rows[name].arrays) for name in names if name in rows]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise StoreError(
+                f"{self.folder} cannot be used", f"its file {_FILE} answers: {error.orig}", "give another output folder"
+            ) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made", str(error.strerror), "give a folder that you may write") from error
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"{folder} cannot be written", "you have no right to write there", "give a folder that you may write")

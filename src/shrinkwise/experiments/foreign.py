@@ -1,0 +1,163 @@
+"""Runs that were made elsewhere: tables read into what the statistics take."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shrinkwise.errors import DataError, did_you_mean
+from shrinkwise.experiments.records import Condition, Setting, Status, Variant
+from shrinkwise.experiments.stats import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table of runs holds what.
+
+    Attributes:
+        vary: What differs between variants; several columns are crossed.
+        seed: What pairs the runs of different variants.
+        metric: What is judged.
+        within: What tells conditions apart; variants are compared within one.
+        n_train: Number of training rows; given with ``n_test``, the interval is corrected for resampled splits that overlap.
+        n_test: Number of test rows.
+        examples: The metric on each test row, the same rows in every run: ``"0110..."``, or numbers with spaces between.
+    """
+
+    vary: tuple[str, ...]
+    seed: str
+    metric: str
+    within: tuple[str, ...] = ()
+    n_train: str | None = None
+    n_test: str | None = None
+    examples: str | None = None
+
+    def all(self) -> list[str]:
+        """List every column that is needed."""
+        one = [self.seed, self.metric, self.n_train, self.n_test, self.examples]
+        return [*self.vary, *self.within, *(name for name in one if name)]
+
+
+def read_runs(path: str | Path) -> pd.DataFrame:
+    """Read a table of runs: CSV, or JSON lines where the name ends in ``.jsonl``, ``.ndjson`` or ``.json``.
+
+    Raises:
+        DataError: The file is absent, empty, or no such table.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    is_json = path.suffix in (".jsonl", ".ndjson", ".json")
+    try:
+        if is_json:
+            return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()])
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", str(error.strerror).lower(), "give the path of a table of runs") from error
+    except ValueError as error:
+        kind = "JSON lines, one object a line" if is_json else "a CSV table with a header"
+        raise DataError(f"{path} is no table of runs", str(error).splitlines()[0], f"give {kind}") from error
+
+
+def measurements_of(table: pd.DataFrame, columns: Columns) -> tuple[Measurement, ...]:
+    """Return one measurement for each row of a table of runs.
+
+    Columns named ``status`` (done, diverged, failed, stopped), ``collapsed`` and ``weight_norm`` are read where they stand.
+
+    Raises:
+        DataError: A column is absent, a value is no number, or there is no row.
+    """
+    there = [str(name) for name in table.columns]
+    for name in columns.all():
+        if name not in there:
+            raise DataError(f"there is no column {name!r}", f"the table has {', '.join(there)}", did_you_mean(name, there))
+    if table.empty:
+        raise DataError("the table has no rows", "there is no run to judge", "give a table with one row for each run")
+    return tuple(_Row(row, number, columns).measurement() for number, row in enumerate(table.to_dict("records"), 1))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of a table, and which one, so that a message can say so."""
+
+    values: Mapping[Any, Any]
+    number: int
+    columns: Columns
+
+    def measurement(self) -> Measurement:
+        columns, status = self.columns, self._status()
+        is_done = status is Status.DONE
+        return Measurement(
+            variant=Variant(**{name: self._setting(name) for name in columns.vary}),
+            condition=self._condition(),
+            seed=self._seed(),
+            status=status,
+            collapsed=str(self.values.get("collapsed", "")).lower() in ("true", "1", "1.0"),
+            metrics={columns.metric: self._number(columns.metric)} if is_done else {},
+            examples={columns.metric: self._examples(columns.examples)} if is_done and columns.examples else {},
+            n_train=int(self._number(columns.n_train)) if columns.n_train else 0,
+            n_test=int(self._number(columns.n_test)) if columns.n_test else 0,
+            weight_norm=self._number("weight_norm") if self.values.get("weight_norm") not in (None, "") else math.nan,
+        )
+
+    def _status(self) -> Status:
+        given = str(self.values.get("status", "done")).lower()
+        return Status(given) if given in list(Status) else Status.DONE
+
+    def _number(self, name: str) -> float:
+        try:
+            value = float(self.values[name])
+        except (TypeError, ValueError):
+            value = math.nan
+        if math.isfinite(value):
+            return value
+        raise DataError(
+            f"row {self.number} has {self.values[name]!r} in column {name!r}",
+            "that is no finite number",
+            "give every run a number, or mark a run that diverged with a column status that says diverged",
+        )
+
+    def _setting(self, name: str) -> Setting:
+        value = self.values[name]
+        if isinstance(value, bool):
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return "" if value is None else str(value)
+        if math.isnan(number):
+            return ""
+        return int(number) if number.is_integer() else number
+
+    def _seed(self) -> int | str:
+        value = self._setting(self.columns.seed)
+        if value == "":
+            raise DataError(f"row {self.number} has no seed", "runs are paired by it", "give every run the seed that it was trained with")
+        return value if isinstance(value, int | str) else str(value)
+
+    def _condition(self) -> Condition:
+        given = {name: self._setting(name) for name in self.columns.within}
+        if given.keys() <= {"train_size", "label_noise"}:
+            size, noise = given.get("train_size"), given.get("label_noise")
+            return Condition(train_size=int(size) if size else None, label_noise=float(noise or 0.0))
+        return Condition(label=", ".join(f"{name}={value}" for name, value in given.items()))
+
+    def _examples(self, name: str) -> np.ndarray:
+        text = str(self.values[name]).strip()
+        try:
+            return np.array(text.split() if " " in text else list(text), dtype=np.float64)
+        except ValueError as error:
+            raise DataError(
+                f"row {self.number} has {text[:20]!r} in column {name!r}",
+                "that is neither a run of 0 and 1 nor numbers with spaces between",
+                "write one digit, or one number, for each test row",
+            ) from error

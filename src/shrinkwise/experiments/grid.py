@@ -1,0 +1,92 @@
+"""Settings in every combination, and what users hand in, read into the words of this wing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from itertools import product
+from typing import Any
+
+from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.experiments.records import Condition, Setting, Variant
+
+
+def grid(**axes: Iterable[Setting]) -> tuple[dict[str, Setting], ...]:
+    """Return every combination of the given values, the last axis running slowest.
+
+    >>> [settings for settings in grid(l2=[0, 0.1], dropout=[0, 0.5])][1:3]
+    [{'l2': 0.1, 'dropout': 0}, {'l2': 0, 'dropout': 0.5}]
+    """
+    names = list(axes)
+    return tuple(dict(zip(names, reversed(values), strict=True)) for values in product(*(list(axes[name]) for name in reversed(names))))
+
+
+def read_variants(variants: Iterable[Mapping[str, Setting]]) -> tuple[Variant, ...]:
+    """Return variants; one that stands twice, or none at all, is a mistake.
+
+    Raises:
+        SettingError: There are fewer than two variants, two are equal, or a strength or rate is out of range.
+    """
+    read = tuple(Variant(**{name: _plain(value) for name, value in settings.items()}) for settings in variants)
+    if len(set(read)) < len(read):
+        twice = next(variant for variant in read if read.count(variant) > 1)
+        raise SettingError(f"variant {twice.name} stands twice", "a variant is compared once", "leave one of them out")
+    if len(read) < 2:
+        raise SettingError(f"there is {len(read)} variant", "a comparison takes at least two", "give another value of l2 or dropout")
+    for variant in read:
+        _check_range("l2", variant.get("l2", 0.0), float("inf"))
+        _check_range("dropout", variant.get("dropout", 0.0), 1.0)
+    return read
+
+
+def read_conditions(conditions: Iterable[Mapping[str, Any] | Condition]) -> tuple[Condition, ...]:
+    """Return conditions.
+
+    Raises:
+        SettingError: A key is none of a condition's, a value is out of range, or a condition stands twice.
+    """
+    known = [f.name for f in fields(Condition)]
+    read = []
+    for condition in conditions:
+        settings = {f: getattr(condition, f) for f in known} if isinstance(condition, Condition) else dict(condition)
+        for name in settings:
+            if name not in known:
+                raise SettingError(f"{name!r} is no part of a condition", "a condition says what the data are like", did_you_mean(name, known))
+        size, noise = settings.get("train_size"), settings.get("label_noise", 0.0)
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise SettingError(f"train_size is {size}", "it is a number of rows", "give a whole number from 1")
+        if not isinstance(noise, float | int) or not 0 <= noise <= 1:
+            raise SettingError(f"label_noise is {noise}", "it is a share of the training labels", "give a number from 0 to 1")
+        read.append(Condition(train_size=size, label_noise=float(noise), label=settings.get("label", "")))
+    if not read or len(set(read)) < len(read):
+        raise SettingError("conditions are empty or one stands twice", "each is looked at once", "give every condition once")
+    return tuple(read)
+
+
+def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return seeds: so many from 0, or those given.
+
+    Raises:
+        SettingError: There is none, or one stands twice.
+    """
+    read = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
+    if not read:
+        raise SettingError(f"seeds is {seeds}", "at least one is needed", "give a whole number from 1; ten is a good start")
+    if len(set(read)) < len(read):
+        raise SettingError("a seed stands twice", "its runs would be the same to the last bit", "give every seed once")
+    return read
+
+
+def _check_range(name: str, value: Setting, end: float) -> None:
+    ok = isinstance(value, float | int) and 0 <= value < end
+    if not ok:
+        mend = "give 0 or a positive number" if end == float("inf") else "give a number from 0 up to, but not, 1"
+        raise SettingError(f"{name} is {value}", "it is no such number" if name == "dropout" else "a strength is a finite number and never negative", mend)
+
+
+def _plain(value: Any) -> Setting:
+    """Return numbers as floats and integers of Python, so that 0, 0.0 and ``np.float64(0)`` name one variant."""
+    if isinstance(value, bool | str):
+        return value
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -1,0 +1,129 @@
+"""What the page says in sentences: the facts, the settings, and what exactly is estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shrinkwise.experiments.report.document import n_seeds
+from shrinkwise.experiments.report.formats import SYMBOLS, count, percent, scale_of
+from shrinkwise.experiments.report.lines import level_of
+from shrinkwise.experiments.stats.answer import Answer, Finding
+from shrinkwise.experiments.study import Study
+
+
+def facts(answer: Answer, study: Study) -> tuple[tuple[str, str], ...]:
+    """Return the few facts that a reader needs first, as ``(name, value)``; what is unknown is left out."""
+    rows = " / ".join(f"{n:,}" for n in (study.n_train, study.n_val, study.n_test)) if study.n_train and study.n_test else ""
+    runs = sum(sum(row.status.values()) for row in answer.rows)
+    found = (
+        ("data", study.data),
+        (
+            "task",
+            f"{study.task}, {count(len(study.classes), 'class').replace('classs', 'classes')}" if study.classes else study.task,
+        ),
+        ("train / validation / test rows", rows),
+        ("runs", f"{runs:,} ({count(n_seeds(answer), 'seed')})"),
+        ("judged by", f"{study.primary_metric} on test rows"),
+        ("compared against", answer.base.name),
+    )
+    return tuple(fact for fact in found if fact[1])
+
+
+def tally(answer: Answer, study: Study) -> tuple[tuple[str, tuple[tuple[Finding, str], ...]], ...]:
+    """Return, for each condition, how many variants came to which finding, such as ``▲ 2 help``."""
+    verbs = {Finding.HELPS: ("helps", "help"), Finding.HURTS: ("hurts", "hurt")}
+    lines = []
+    for condition in answer.conditions:
+        mine = [each.finding for each in answer.comparisons if each.condition == condition and each.metric == study.primary_metric]
+        parts = []
+        for finding in Finding:
+            if n := mine.count(finding):
+                verb = verbs.get(finding, (finding.value, finding.value))[0 if n == 1 else 1]
+                parts.append((finding, f"{SYMBOLS[finding]} {n} {verb}"))
+        if parts:
+            lines.append((condition.name[:1].upper() + condition.name[1:], tuple(parts)))
+    return tuple(lines)
+
+
+def settings(study: Study) -> tuple[tuple[str, str], ...]:
+    """Return every setting as ``(name, value)``; what is unknown is left out."""
+    selects = {"last": "weights of the last epoch", "best-val": "weights of the epoch of best validation loss"}
+    found: list[tuple[str, object]] = [
+        ("data", study.data),
+        ("task", study.task),
+        ("classes", ", ".join(study.classes)),
+        ("training rows", f"{study.n_train:,}" if study.n_train else ""),
+        ("validation rows", f"{study.n_val:,}" if study.n_val else ""),
+        ("test rows", f"{study.n_test:,}" if study.n_test else ""),
+        ("unit of λ", study.unit or ""),
+        ("decay", study.decay or ""),
+        ("epochs", study.epochs or ""),
+        ("judged", selects.get(study.select, study.select) if study.epochs else ""),
+        ("margin of equivalence", margin_words(study)),
+        *((name.replace("_", " "), value) for name, value in study.settings.items()),
+        ("Shrinkwise", study.version),
+    ]
+    return tuple((name, _shown(value)) for name, value in found if value not in ("", None, ()))
+
+
+def margin_words(study: Study) -> str:
+    """Say what counts as equivalent.
+
+    >>> from shrinkwise.experiments.study import Study
+    >>> margin_words(Study("d", "classification", (), 0, 0, 0, False, None, None, None, "accuracy", "last", 0.005, False))
+    '0.5 points of accuracy'
+    """
+    if study.is_margin_relative:
+        return f"{percent(study.margin)} of the base's {study.primary_metric}"
+    is_accuracy = study.primary_metric == "accuracy"
+    return f"{100 * study.margin:g} points of accuracy" if is_accuracy else f"{study.margin:g} of {study.primary_metric}"
+
+
+def estimand(answer: Answer, study: Study) -> tuple[str, ...]:
+    """Return what is estimated and how, a sentence each."""
+    finite = f" and the finite test set of {study.n_test:,} rows" if study.n_test else ""
+    noise = ", label noise" if any(condition.label_noise for condition in answer.conditions) else ""
+    chance = f"the seeds' randomness (split, initial weights, order of batches{noise})" if study.epochs else "what the seeds vary"
+    comparisons = [each for each in answer.comparisons if each.metric == study.primary_metric]
+    methods = list(dict.fromkeys(each.difference.method for each in comparisons if each.difference.method))
+    sentences = [
+        f"Estimated is the mean difference in {study.primary_metric} between a variant and {answer.base.name} on new data of this"
+        f" kind, over {chance}{finite}.",
+        "Runs are paired: for one seed all variants are given the same chances, so that what they share cancels in the difference.",
+    ]
+    if study.is_resampled:
+        sentences.append(
+            "Every seed cuts its own test rows out of one data set, so training and test rows of different seeds overlap; the interval"
+            " is widened for it (Nadeau and Bengio 2003)."
+        )
+    if methods:
+        sentences.append(f"Intervals cover with probability {level_of(answer)}; method: {'; '.join(methods)}.")
+    sentences.append(
+        "p values are adjusted by Holm's method over all variants of one condition, on the primary metric alone. A variant is"
+        f" equivalent where its interval lies within ± {margin_words(study)}, even if p is small; else it helps or hurts where the"
+        " adjusted p is under 0.05; else the comparison is inconclusive, which is not the same as no difference."
+    )
+    if any(row.collapsed for row in answer.rows):
+        sentences.append("A run collapsed when its training loss ended within 5 % of the best constant predictor's.")
+    return tuple(sentences)
+
+
+def best_line(answer: Answer, study: Study) -> str:
+    """Return what the page's title adds for a reader of many reports: data and what was compared."""
+    names = dict.fromkeys(name for variant in answer.variants for name in variant)
+    return f"{study.data}: does {', '.join(names)} help {study.primary_metric}?"
+
+
+def scale_title(answer: Answer, study: Study) -> str:
+    """Return the primary metric with its unit."""
+    return scale_of(answer, study.primary_metric).title
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_shown(item) for item in value)
+    return str(value)

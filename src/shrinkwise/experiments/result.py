@@ -1,0 +1,124 @@
+"""What an experiment gave, and every way of looking at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shrinkwise.errors import StoreError
+from shrinkwise.experiments import report
+from shrinkwise.experiments.records import Record, Status, Variant
+from shrinkwise.experiments.stats import Answer, Measurement, answer, measure
+from shrinkwise.experiments.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an experiment gave.
+
+    Attributes:
+        study: What was asked.
+        records: What each run left; empty where the runs were made elsewhere.
+        measurements: What the statistics were given, where the runs were made elsewhere.
+        base: What variants are compared against; the variant without any penalty if left out, else the first one.
+        maximize: Whether more of the primary metric is better; None for metrics that we know.
+    """
+
+    study: Study
+    records: tuple[Record, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    base: Variant | None = None
+    maximize: bool | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """Estimates, comparisons and the verdict."""
+        if not self.records:
+            return answer(self.measurements, self.study, base=self.base, maximize=self.maximize)
+        last = [measure(record, "last") for record in self.records]
+        stopped = [measure(record, "best-val") for record in self.records]
+        return answer(last, self.study, base=self.base, best_val=stopped)
+
+    def verdict(self) -> str:
+        """Return the verdict, one sentence."""
+        return self.answer.sentence
+
+    def table(self) -> pd.DataFrame:
+        """Return the table, one row for each condition and variant."""
+        return report.frame(self.answer, self.study)
+
+    def runs(self) -> pd.DataFrame:
+        """Return one row for each run: settings, seed, status and what was measured; ``sw.verdict`` reads it back."""
+        return report.runs_frame(self.records, self.study)
+
+    def markdown(self) -> str:
+        """Return the table as Markdown."""
+        return report.markdown(self.answer, self.study)
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON values, in the shape that others may rely on."""
+        return report.to_document(self.answer, self.study, self.records)
+
+    def plot(self) -> dict[str, Figure]:
+        """Return figures for a paper, by name."""
+        return report.plot(self.answer, self.study)
+
+    def show(self, console: Console | None = None) -> None:
+        """Print verdict and tables to a terminal."""
+        from rich.console import Console
+
+        report.show(self.answer, self.study, console or Console())
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page, one self-contained HTML file, and return where it lies.
+
+        Raises:
+            StoreError: It cannot be written there.
+        """
+        return _write(Path(path), report.page(self.answer, self.study, self.records))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write page, tables, runs and JSON into a folder, and return where the page lies.
+
+        Raises:
+            StoreError: It cannot be written there.
+        """
+        import json
+
+        folder = Path(folder)
+        _write(folder / "table.md", self.markdown())
+        _write(folder / "table.csv", report.csv(self.answer, self.study))
+        _write(folder / "answer.json", json.dumps(self.document(), indent=2, allow_nan=False) + "\n")
+        if self.records:
+            _write(folder / "runs.csv", self.runs().to_csv(index=False))
+        return self.report(folder / "report.html")
+
+    @property
+    def failures(self) -> tuple[Record, ...]:
+        """The records of runs in which a user's code raised an error; a resume trains them again."""
+        return tuple(record for record in self.records if record.status is Status.FAILED)
+
+    def __repr__(self) -> str:
+        return f"Result({self.verdict()!r})"
+
+    def _repr_html_(self) -> str:
+        html: str = self.table().to_html()
+        return f"<p>{self.verdict()}</p>{html}"
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written", str(error.strerror).lower(), "give a path that you may write") from error
+    return path

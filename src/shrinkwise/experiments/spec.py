@@ -1,0 +1,215 @@
+"""An experiment in plain values: what flags and TOML files say, checked all at once."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from shrinkwise.errors import SettingError, SettingErrors, did_you_mean
+from shrinkwise.experiments.data import Dataset, load
+from shrinkwise.experiments.engine import NamedOptimizer
+from shrinkwise.experiments.engine.optimizers import DEFAULT_DECAY, DEFAULT_LR
+from shrinkwise.experiments.experiment import Experiment
+from shrinkwise.experiments.grid import grid
+from shrinkwise.experiments.models import MLPFactory
+
+_ARTICLE_EVERY = 10
+
+
+def _listed(value: Any) -> Any:
+    """Split ``"0, 0.1"`` at its commas; a single value becomes a list of one."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Listed = BeforeValidator(_listed)
+
+
+class Spec(BaseModel):
+    """Everything that ``shrinkwise compare`` can be told; the field ``label_noise`` is the flag ``--label-noise`` and the TOML key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    data: str = Field(description="digits, mnist, a folder of IDX files, or an .npz or .csv file.")
+    classes: str | None = Field(None, description="Classes to keep: 0-4, or 0,2,7, or names.")
+    target: str | None = Field(None, description="CSV: the column to predict, by name or index (-1 is the last).")
+    no_header: bool = Field(False, description="CSV: the first line is data.")
+    groups: str | None = Field(None, description="CSV: rows that share a value of this column are never on both sides of a split.")
+    task: Literal["classification", "regression"] | None = Field(None, description="classification or regression; guessed, and said, if left out.")
+    metric: Literal["accuracy", "loss", "f1", "auc", "rmse", "r2"] | None = Field(
+        None, description="What the verdict is about: accuracy, loss, f1, auc, rmse or r2."
+    )
+    train_size: Annotated[list[Count], Listed] | None = Field(None, description="Training rows; a list makes conditions.")
+    label_noise: Annotated[list[Share], Listed] = Field(
+        [0.0], description="Share of the training labels drawn anew, uniformly over the classes; a list makes conditions."
+    )
+    l2: Annotated[list[Strength], Listed] = Field([0.0, 0.01, 0.1, 1.0], description="Strengths of L2 to compare, in --unit.")
+    dropout: Annotated[list[Rate], Listed] = Field([0.0], description="Dropout rates to compare, crossed with --l2.")
+    unit: Literal["half", "sum", "per_sample"] = Field(
+        "half", description="What a strength means: half: loss + λ/2·Σw²; sum: loss + λ·Σw²; per_sample: loss + λ/(2N)·Σw²."
+    )
+    apply_to: Literal["weights", "all"] = Field("weights", description="weights: matrices alone; all: biases too.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="sgd, adam or adamw.")
+    decay: Literal["coupled", "decoupled"] | None = Field(
+        None, description="coupled: gradient + λ·w; decoupled: each step shrinks w by lr·λ. coupled, but for adamw."
+    )
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="Learning rate: 0.05 for sgd, else 0.001.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Momentum of sgd.")
+    batch_size: Count = Field(64, description="Rows of one optimiser step.")
+    epochs: Count = Field(30, description="Passes over the training rows, the same for every variant.")
+    seeds: Count = Field(10, description="Seeds; each cuts, starts and shuffles anew, the same for every variant.")
+    hidden: Annotated[list[Count], Listed] = Field([128], description="Widths of the hidden layers: 128, or 128,128.")
+    select: Literal["last", "best-val"] = Field("last", description="Judge the last epoch, or that of best validation loss.")
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="What counts as the same: points of accuracy, f1, auc, r2 (0.5); per cent of loss, rmse (2)."
+    )
+    dropout_every: Count = Field(1, description="Dropout acts only at every K-th optimiser step.")
+    dropout_hold: Count = Field(1, description="A dropout mask is drawn every K steps, and held.")
+    dropout_backward: Literal["masked", "identity", "full"] = Field(
+        "masked", description="Backward pass of dropout: masked, identity or full (silenced neurons keep learning)."
+    )
+    dropout_article: bool = Field(False, description="The article's dropout: --dropout-every 10 --dropout-backward full.")
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> Self:
+        """Check settings, from whatever source.
+
+        Raises:
+            SettingErrors: One or more are wrong; every one of them is said.
+        """
+        try:
+            spec = cls(**settings)
+            errors = []
+        except ValidationError as error:
+            errors = [_message(cls, dict(details)) for details in error.errors()]
+            wrong = {details["loc"][0] for details in error.errors()}
+            spec = cls(**{"data": "digits"} | {name: value for name, value in settings.items() if name not in wrong})
+        errors += spec._contradictions()
+        if errors:
+            raise SettingErrors(errors)
+        return spec
+
+    def _contradictions(self) -> list[SettingError]:
+        """List what is wrong between settings that are each sound."""
+        errors = []
+        if self.optimizer == "adamw" and self.decay == "coupled":
+            errors.append(
+                SettingError("decay is coupled under adamw", "AdamW is Adam with decoupled decay", "take optimizer adam for the coupled form")
+            )
+        if self.dropout_article and (self.dropout_every, self.dropout_backward) not in ((1, "masked"), (_ARTICLE_EVERY, "full")):
+            errors.append(
+                SettingError(
+                    "dropout_article is given beside dropout_every or dropout_backward",
+                    f"it stands for dropout_every {_ARTICLE_EVERY} with dropout_backward full",
+                    "give one or the other",
+                )
+            )
+        if len(self.l2) * len(self.dropout) < 2:
+            errors.append(
+                SettingError("l2 and dropout make one variant", "a comparison takes at least two", "give another value of l2 or dropout")
+            )
+        return errors
+
+    def load(self) -> Dataset:
+        """Read the data.
+
+        Raises:
+            DataError: They are absent, damaged, or cannot be read as asked.
+        """
+        return load(
+            self.data, classes=self.classes, target=self.target, header=not self.no_header, groups=self.groups, task=self.task
+        )
+
+    def experiment(self, dataset: Dataset | None = None) -> Experiment:
+        """Return the experiment that these settings describe; its data are loaded unless given."""
+        dataset = dataset or self.load()
+        return Experiment(
+            model=self._model(dataset),
+            data=dataset,
+            variants=grid(l2=self.l2, dropout=self.dropout),
+            conditions=grid(train_size=self.train_size or [None], label_noise=self.label_noise),  # type: ignore[list-item]
+            optimizer=NamedOptimizer(
+                self.optimizer,
+                lr=self.lr or DEFAULT_LR[self.optimizer],
+                momentum=self.momentum,
+                decay=self.decay or DEFAULT_DECAY[self.optimizer],
+            ),
+            epochs=self.epochs,
+            seeds=self.seeds,
+            batch_size=self.batch_size,
+            unit=self.unit,
+            apply_to=self.apply_to,
+            metric=self.metric,
+            margin=self.margin,
+            select=self.select,
+            settings={"hidden": ", ".join(map(str, self.hidden)), **self._dropout_settings()},
+            command=self.command(),
+        )
+
+    def command(self) -> str:
+        """Return the command that asks for this, with every setting that is not its default."""
+        words = ["shrinkwise", "compare"]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value == field.default:
+                continue
+            words.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                words.append(",".join(f"{item:g}" for item in value) if isinstance(value, list) else str(value))
+        return shlex.join(words)
+
+    def _model(self, dataset: Dataset) -> MLPFactory:
+        every, backward = (_ARTICLE_EVERY, "full") if self.dropout_article else (self.dropout_every, self.dropout_backward)
+        return MLPFactory(dataset.n_features, tuple(self.hidden), dataset.n_outputs, every, self.dropout_hold, backward)
+
+    def _dropout_settings(self) -> dict[str, Any]:
+        model = {"dropout_every": self.dropout_every, "dropout_hold": self.dropout_hold, "dropout_backward": self.dropout_backward}
+        return {"dropout": "the article's: every 10th step, full backward"} if self.dropout_article else model if any(self.dropout) else {}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings of a TOML file, its keys with underscores or hyphens.
+
+    Raises:
+        SettingError: It is absent, or no TOML.
+    """
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            settings = tomllib.load(file)
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read", str(error.strerror).lower(), "give the path of a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{path} is no TOML", str(error), "mend that line; a setting reads: l2 = [0, 0.01]") from error
+    return {name.replace("-", "_"): value for name, value in settings.items()}
+
+
+def _message(spec: type[Spec], details: dict[str, Any]) -> SettingError:
+    """Say one of pydantic's findings as fact, cause and mend."""
+    name = str(details["loc"][0]) if details["loc"] else ""
+    given = details["input"]
+    match details["type"]:
+        case "value_error":
+            return SettingError(*str(details["ctx"]["error"]).split("|"))
+        case "extra_forbidden":
+            return SettingError(f"{name!r} is no setting", "no flag or key has that name", did_you_mean(name, spec.model_fields))
+        case "missing":
+            return SettingError(f"{name} is missing", "there is no default for it", f"give --{name}, or {name} = ... in the TOML file")
+        case "literal_error":
+            choices = str(details["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+            return SettingError(f"{name} is {given!r}", "it is none of the choices", did_you_mean(str(given), choices))
+        case _:
+            shown = "not a number" if isinstance(given, float) and math.isnan(given) else repr(given)
+            wanted = details["msg"].removeprefix("Input should be ")
+            return SettingError(f"{name} is {shown}", f"it should be {wanted}", spec.model_fields[name].description or "give another value")

@@ -1,0 +1,81 @@
+"""What one comparison comes to, and how many more seeds would probably decide it."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER, Estimate, Finding
+from shrinkwise.experiments.stats.flips import ALPHA, floor_of_seeds
+from shrinkwise.experiments.stats.skewed import LEVEL, Uncertainty
+
+MOST_SEEDS = 1_000
+"""Where more seeds than this would be needed, no number is given."""
+
+_POWER = 0.8
+_MARGIN_OF_RATES = 0.005
+_MARGIN_OF_LOSSES = 0.02
+
+
+def margin_of(metric: str, base: float) -> float:
+    """Return the half-width of what counts as equivalent for a metric that is not the primary one.
+
+    Half a point for metrics that are rates (accuracy, f1, auc, r2), 2 % of the base's value for the others.
+
+    Args:
+        metric: Name of the metric.
+        base: Mean of the base.
+    """
+    return _MARGIN_OF_RATES if HIGHER_IS_BETTER.get(metric, False) else _MARGIN_OF_LOSSES * abs(base)
+
+
+def judge(difference: Estimate, margin: float, *, is_higher_better: bool, p_adjusted: float | None, has_test: bool) -> Finding:
+    """Say what a difference comes to: equivalent before helps or hurts, however small the p.
+
+    Args:
+        difference: Variant minus base, with its interval.
+        margin: Half-width of what counts as equivalent.
+        is_higher_better: Whether more of the metric is better.
+        p_adjusted: Holm-adjusted p; None where there is none.
+        has_test: Whether a p is to decide; else the interval alone does, which is for metrics that are not the primary one.
+
+    >>> judge(Estimate(0.002, 0.001, 0.003, 0.95, 10, ""), 0.005, is_higher_better=True, p_adjusted=0.01, has_test=True).value
+    'equivalent'
+    """
+    if math.isnan(difference.low):
+        return Finding.INCONCLUSIVE
+    if -margin <= difference.low and difference.high <= margin:
+        return Finding.EQUIVALENT
+    excludes_zero = difference.low > 0 or difference.high < 0
+    is_decided = excludes_zero and (not has_test or (p_adjusted is not None and p_adjusted < ALPHA))
+    if not is_decided:
+        return Finding.INCONCLUSIVE
+    return Finding.HELPS if (difference.point > 0) == is_higher_better else Finding.HURTS
+
+
+def seeds_needed(mean: Uncertainty, margin: float, n_comparisons: int) -> int | None:
+    """Estimate how many seeds would probably decide: with power 80 %, show an effect as large as the one seen, or equivalence.
+
+    A normal approximation: with n seeds the standard error is ``sqrt(per_seed/n + shared)``; the test needs a difference of
+    ``z(1 − 0.05/(2k)) + z(0.8)`` of them, k comparisons in the family, and equivalence a distance from the margin of
+    ``z(0.975) + z(0.8)`` of them; whichever needs fewer seeds counts. Skewness is left out, so the number is on the low side.
+
+    Args:
+        mean: The mean difference seen.
+        margin: Half-width of what counts as equivalent.
+        n_comparisons: Comparisons in the family.
+
+    Returns:
+        The number of seeds, more than there were and never under the floor of the family; None where even 1,000 would not do.
+
+    >>> seeds_needed(Uncertainty(1.0, per_seed=4.0, shared=0.0, df=9, skewness=0, n=10, method=""), 0.0, 1)   # (1.96 + 0.84)² · 4
+    32
+    """
+    power = float(special.ndtri(_POWER))
+    effect = abs(mean.point) / (float(special.ndtri(1 - ALPHA / (2 * n_comparisons))) + power)
+    equivalence = (margin - abs(mean.point)) / (float(special.ndtri((1 + LEVEL) / 2)) + power)
+    room = max(effect, equivalence) ** 2 - mean.shared
+    if room <= 0 or mean.per_seed / room > MOST_SEEDS:
+        return None
+    return max(math.ceil(mean.per_seed / room), mean.n + 1, floor_of_seeds(n_comparisons))

@@ -1,0 +1,110 @@
+"""What acts at an optimiser's step, through torch's own step hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from shrinkwise.errors import ModelError, SettingError
+from shrinkwise.regularization.dropout import dropouts
+
+
+def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
+    """Let an optimiser's ``weight_decay`` act as decoupled decay: each step first shrinks a weight by lr·weight_decay of itself.
+
+    For optimisers that know only the coupled form, such as SGD, which with momentum then becomes SGDW (Loshchilov and Hutter,
+    "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 1); Adam becomes AdamW, to the last bit. Each group's
+    ``weight_decay`` is moved to its new entry ``decoupled_decay``, which ``state_dict`` carries, and which is read at every step as
+    ``lr`` is, so schedules of either are followed. A parameter whose ``grad`` is None is left as it is, as torch's own decay does.
+
+    Call it once per optimiser, after its construction, and before ``load_state_dict`` when resuming; a deep copy of an optimiser
+    loses its hooks. Groups that are added later keep the form of decay that is the optimiser's own. With ``step(closure)`` the
+    shrink comes before the closure, whose gradients are then those of the shrunk weights.
+
+    Args:
+        optimizer: Any torch optimiser whose groups have an ``lr``.
+
+    Returns:
+        A handle whose ``remove()`` ends the decay.
+
+    Raises:
+        SettingError: The decay of this optimiser is decoupled already.
+
+    >>> weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1, weight_decay=0.5)
+    >>> handle = decay_decoupled(optimizer)
+    >>> weight.grad = torch.zeros(2)
+    >>> optimizer.step()
+    >>> torch.equal(weight.detach(), torch.tensor([1.0, 2.0]) * (1 - 0.1 * 0.5))
+    True
+    """
+    if _shrink in optimizer._optimizer_step_pre_hooks.values():
+        cause = "a second call would shrink every weight twice a step"
+        raise SettingError("decay_decoupled was called twice on one optimiser", cause, "call it once, or remove() the first handle")
+    for group in optimizer.param_groups:
+        group["decoupled_decay"] = group.get("decoupled_decay", 0.0) + group.get("weight_decay", 0.0)
+        group["weight_decay"] = 0.0
+    return optimizer.register_step_pre_hook(_shrink)
+
+
+@torch.no_grad()
+def _shrink(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for group in optimizer.param_groups:
+        decay = group.get("decoupled_decay", 0.0)
+        weights = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if decay and weights:
+            torch._foreach_mul_(weights, 1 - group["lr"] * decay)
+
+
+def count_steps(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
+    """Keep the dropout of a model told of the optimiser's step, in a training loop of one's own.
+
+    The first step is 1; a model whose state was loaded goes on from its own. A step that a GradScaler skips does not count.
+
+    Args:
+        model: A module after ``place_dropout``.
+        optimizer: The optimiser whose steps count; call once, for one of a model's optimisers.
+
+    Returns:
+        A handle whose ``remove()`` ends the counting.
+
+    Raises:
+        ModelError: A dropout of the model has not been placed.
+        SettingError: The steps of this optimiser are counted for this model already.
+
+    >>> from shrinkwise.regularization.dropout import Dropout, place_dropout
+    >>> model = nn.Sequential(nn.Linear(2, 2), Dropout(0.5))
+    >>> place_dropout(model, seed=0)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> handle = count_steps(model, optimizer)
+    >>> optimizer.step()
+    >>> model[1].step
+    2
+    """
+    counted = dropouts(model)
+    if any(dropout.seed is None for dropout in counted):
+        cause = "counting steps is of no use to a dropout that has no seed and no number"
+        raise ModelError("a dropout of this model has no place", cause, "call place_dropout(model, seed) first")
+    if any(isinstance(hook, _Counter) and hook.model is model for hook in optimizer._optimizer_step_post_hooks.values()):
+        cause = "a second call would count every step twice"
+        raise SettingError(
+            "count_steps was called twice on one model and optimiser", cause, "call it once, or remove() the first handle"
+        )
+    for dropout in counted:
+        dropout.step = dropout.step or 1
+    return optimizer.register_step_post_hook(_Counter(model))
+
+
+class _Counter:
+    """A step post-hook that adds one to the step of every dropout in a model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for dropout in dropouts(self.model):
+            dropout.step = (dropout.step or 0) + 1
