@@ -95,6 +95,12 @@ def _module_held_twice() -> nn.Module:
     return nn.Sequential(layer, nn.ReLU(), layer)
 
 
+def _parameter_held_twice() -> nn.Module:
+    layer = nn.Linear(3, 3, bias=False)
+    layer.kernel = layer.weight
+    return nn.Sequential(layer)
+
+
 def _linear(*names: str) -> dict[str, str]:
     return {f"{name}.{part}": role for name in names for part, role in (("weight", "weight"), ("bias", "bias"))}
 
@@ -172,12 +178,9 @@ MODELS = (
         {"head.weight": "embedding"},
         aliases={"head.weight": ("embedding.weight",)},
     ),
-    ModelCase(
-        "module_held_twice", _module_held_twice, _linear("0"), aliases={"0.weight": ("2.weight",), "0.bias": ("2.bias",)}
-    ),
-    ModelCase(
-        "custom_norm", lambda: nn.Sequential(nn.Linear(3, 3), CustomNorm(3)), {**_linear("0"), "1.weight": "unknown"}
-    ),
+    ModelCase("module_held_twice", _module_held_twice, _linear("0"), aliases={"0.weight": ("2.weight",), "0.bias": ("2.bias",)}),
+    ModelCase("custom_norm", lambda: nn.Sequential(nn.Linear(3, 3), CustomNorm(3)), {**_linear("0"), "1.weight": "unknown"}),
+    ModelCase("parameter_held_twice", _parameter_held_twice, {"0.weight": "unknown"}, aliases={"0.weight": ("0.kernel",)}),
     ModelCase(
         "subclass_with_more",
         lambda: nn.Sequential(ScaledLinear(3, 2)),

@@ -157,7 +157,7 @@ def test_data_that_cannot_carry_an_experiment_is_refused(arguments, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"task": "clasification"}, "did you mean 'classification'?"),
+        ({"task": "clasification"}, "Did you mean 'classification'?"),
         ({"task": "regression", "classes": "0-1"}, "classes are chosen for a regression"),
         ({"classes": "4-0"}, "Write 0-4"),
         ({"classes": "0,,1"}, "empty name"),

@@ -161,7 +161,7 @@ def test_npz_bytes_become_fractions_and_numbers_stay(tmp_path):
     [
         ({"x": ARRAYS["x"]}, "has no array y: it holds x. An archive holds"),
         ({"images": ARRAYS["x"], "labels": ARRAYS["y"]}, "has no array x: it holds images, labels"),
-        ({"x_train": ARRAYS["x"], "y_trian": ARRAYS["y"]}, "did you mean 'y_trian'?"),
+        ({"x_train": ARRAYS["x"], "y_trian": ARRAYS["y"]}, "Did you mean 'y_trian'?"),
         (_parts("train") | {"x_test": ARRAYS["x"]}, "has no array y_test"),
         (_parts("train") | {"y_val": ARRAYS["y"]}, "has no array x_val"),
         (_parts("train", "val"), "a validation part and no test part"),
@@ -172,7 +172,7 @@ def test_npz_that_lacks_an_array_is_refused(arrays, says, tmp_path):
     np.savez(tmp_path / "rows.npz", **arrays)
     with pytest.raises(DataError) as caught:
         npz(tmp_path / "rows.npz")
-    assert says.lower() in str(caught.value).lower()
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("n_bytes", [0, 3, 200, -1])
@@ -225,14 +225,14 @@ def test_mnist_parts_are_the_first_60000_and_the_last_10000(monkeypatch):
 def test_load_says_what_it_knows(tmp_path, idx_folder):
     (tmp_path / "rows.parquet").write_text("")
     for source, says in (
-        ("digit", "did you mean 'digits'?"),
+        ("digit", "Did you mean 'digits'?"),
         ("no/such/thing.csv", "a folder of IDX files, or a file that ends in"),
         (tmp_path / "rows.parquet", "is of no kind that is read"),
         (tmp_path, "holds no train-images"),
     ):
         with pytest.raises(DataError) as caught:
             load(source)
-        assert says in str(caught.value).replace("Did", "did")
+        assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(

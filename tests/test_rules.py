@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import laws
 import pytest
 import torch
+from cases import MODELS, TiedLanguageModel
 from torch import nn
 
-import laws
-from cases import MODELS, TiedLanguageModel
 from shrinkwise.errors import ModelError, SettingError, UnplacedParameterWarning
 from shrinkwise.regularization.rules import Role, penalised, place
 
@@ -77,8 +77,17 @@ def test_a_tied_parameter_with_one_unknown_use_stays_free():
     assert placed.aliases == ("holder.0",)
 
 
+WRAPPERS = {
+    "compile": torch.compile,
+    "data_parallel": nn.DataParallel,
+    "data_parallel_of_compile": lambda model: nn.DataParallel(torch.compile(model)),
+}
+
+
+# torch warns of its own use of torch.jit when torch.compile is first imported.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @every_model
-@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel, lambda model: nn.DataParallel(torch.compile(model))])
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_wrappers_change_neither_names_nor_roles(case, wrap):
     model = case.make()
     bare = [(placed.name, placed.role, id(placed.parameter), placed.aliases) for placed in place(model)]

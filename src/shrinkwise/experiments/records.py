@@ -138,6 +138,7 @@ class Record:
         constant_loss: Training loss of the best constant predictor.
         last: Outcome of the last epoch's weights; None unless the run is done.
         best_val: Outcome of the weights of the epoch with the least validation loss; None unless the run is done.
+        test_rows: Which rows of the data set the test rows are, shape ``(n_test,)``, in the order of an outcome's examples.
         seconds: Wall time.
         threads: Threads that the run was allowed.
         message: What went wrong, where something did.
@@ -154,6 +155,7 @@ class Record:
     constant_loss: float
     last: Outcome | None
     best_val: Outcome | None
+    test_rows: np.ndarray
     seconds: float
     threads: int
     message: str = ""

@@ -50,9 +50,10 @@ def npz(path: str | Path, classes: Classes | None = None, *, task: str | None = 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.lib.npyio.NpzFile):
-            with archive:
+        # Opened here, since np.load leaves its own file open where the archive is damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.lib.npyio.NpzFile):
                 return {name[:1].lower() + name[1:]: archive[name] for name in archive.files}
         why = "it holds one bare array"
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:

@@ -11,7 +11,7 @@ from shrinkwise.errors import DataError
 
 Indices = npt.NDArray[np.int64]
 
-_N_ORDERS = 64
+_N_ORDERS = 200
 
 
 def partition(strata: Indices, n_held: Sequence[int], rng: np.random.Generator, names: Sequence[str]) -> list[Indices]:
@@ -48,8 +48,8 @@ def partition_groups(
 ) -> list[Indices]:
     """Hold out whole groups by chance, each stratum near its share on every side.
 
-    Groups are put in a random order and cut where the parts come nearest to their sizes; of 64 such orders the one is kept in which
-    every part has every stratum and the strata are nearest to their shares.
+    Groups are put in a random order and cut where the parts come nearest to their sizes, or later, where a part would lack a
+    stratum; of 200 such orders the one is kept in which the strata are nearest to their shares.
 
     Args:
         strata: Index of each row's stratum (its class), shape ``(n,)``.
@@ -79,17 +79,14 @@ def partition_groups(
     best, least = None, np.inf
     for _ in range(_N_ORDERS):
         order = rng.permutation(len(counts))
-        pieces = np.split(order, _edges(counts[order].sum(axis=1).cumsum(), n_held))
+        pieces = np.split(order, _edges(counts[order], n_held))
         held = np.stack([counts[piece].sum(axis=0) for piece in pieces])
         miss = float(np.square(held / counts.sum(axis=0) - shares[:, None]).sum())
         if held.all() and miss < least:
             best, least = pieces, miss
     if best is None:
-        raise DataError(
-            f"no part of {_N_ORDERS} that were tried has every class",
-            "groups are too few or too unlike",
-            "give rows of more groups",
-        )
+        fact = f"none of {_N_ORDERS} ways to share out {len(counts)} groups leaves every class in each part"
+        raise DataError(fact, "classes lie in too few groups, or in unlike ones", "give rows of more groups")
     return [np.flatnonzero(np.isin(groups, piece)) for piece in best]
 
 
@@ -129,14 +126,19 @@ def _quota(counts: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     return quota
 
 
-def _edges(filled: npt.NDArray[np.float64], n_held: Sequence[int]) -> list[int]:
-    """Cut groups in order where the parts come nearest to their sizes, no part empty.
+def _edges(counts: npt.NDArray[np.float64], n_held: Sequence[int]) -> list[int]:
+    """Say where to cut groups in order so that each held-out part has every stratum and is then nearest to its size.
 
-    >>> _edges(np.array([2.0, 4.0, 6.0, 8.0, 10.0]), [2, 2])
-    [1, 2]
+    >>> _edges(np.array([[2, 0], [1, 1], [2, 0], [2, 0], [1, 1], [1, 1]]), [2, 2])
+    [2, 5]
     """
     edges: list[int] = []
-    for index, goal in enumerate(np.cumsum(n_held)):
-        lowest, highest = (edges[-1] if edges else 0) + 1, len(filled) - len(n_held) + index
-        edges.append(int(np.clip(np.abs(filled - goal).argmin() + 1, lowest, highest)))
+    start = 0
+    for index, goal in enumerate(n_held):
+        filled = counts[start:].cumsum(axis=0)
+        nearest = np.abs(filled.sum(axis=1) - goal).argmin()
+        lacking = (filled == 0).any(axis=1).sum()
+        room = len(counts) - start - (len(n_held) - index)
+        start += min(int(max(nearest, lacking)) + 1, room)
+        edges.append(start)
     return edges

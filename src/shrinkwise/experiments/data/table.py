@@ -70,7 +70,7 @@ def csv(
 
 def _read(path: Path, header: bool) -> pd.DataFrame:
     text = _text(path)
-    separator = "\t" if ".tsv" in path.suffixes else max(",;", key=text.lstrip().split("\n", 1)[0].count)
+    separator = "\t" if ".tsv" in path.name.lower() else max(",;", key=text.lstrip().split("\n", 1)[0].count)
     names = _column_names(text, separator, header, path)
     try:
         return pd.read_csv(

@@ -100,6 +100,7 @@ class _Run:
             constant_loss=constant_loss(self.task, self.y),
             last=last,
             best_val=best,
+            test_rows=split.test_rows,
             seconds=seconds,
             threads=self.recipe.threads,
             message="" if status is Status.DONE else f"the loss stopped being a finite number in epoch {len(self.curves['train_loss'])}",

@@ -22,10 +22,10 @@ def encode_key(key: RunKey) -> str:
 
 def encode(record: Record) -> tuple[str, bytes]:
     """Return a record's numbers as JSON and its arrays as an ``.npz`` archive."""
-    body: dict[str, Any] = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in ("key", *_OUTCOMES)}
+    body: dict[str, Any] = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in ("key", "test_rows", *_OUTCOMES)}
     body["variant"], body["condition"] = dict(record.key.variant), asdict(record.key.condition)
     body["seed"] = record.key.seed
-    arrays = {}
+    arrays = {"test_rows": record.test_rows}
     for name in _OUTCOMES:
         outcome: Outcome | None = getattr(record, name)
         body[name] = outcome and {"epoch": outcome.epoch, "val": dict(outcome.val), "test": dict(outcome.test)}
@@ -41,6 +41,7 @@ def decode(body_text: str, archive: bytes) -> Record:
     body = json.loads(body_text)
     with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
         body |= {name: _outcome(body[name], name, arrays) for name in _OUTCOMES}
+        body["test_rows"] = arrays["test_rows"]
     body["key"] = RunKey(Variant(**body.pop("variant")), Condition(**body.pop("condition")), body.pop("seed"))
     body["status"] = Status(body["status"])
     for name in ("curves", "weight_norms"):

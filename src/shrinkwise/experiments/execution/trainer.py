@@ -60,6 +60,7 @@ class Trainer:
             constant_loss=float("nan"),
             last=None,
             best_val=None,
+            test_rows=split.test_rows,
             seconds=seconds,
             threads=self.recipe.threads,
             message=message,

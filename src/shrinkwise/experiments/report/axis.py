@@ -40,6 +40,20 @@ class StrengthAxis:
     ticks: tuple[tuple[float, str], ...]
     break_at: float | None
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """Where the axis begins and ends."""
+        air = 0.06 * self._length
+        return self.ticks[0][0] - air, self.ticks[-1][0] + air
+
+    @property
+    def _length(self) -> float:
+        return self.ticks[-1][0] - self.ticks[0][0]
+
+    def shift(self, number: int, n: int) -> float:
+        """Return by how much the ``number``-th of ``n`` lines is moved, so that their intervals stand side by side."""
+        return 0.018 * self._length * (number - (n - 1) / 2)
+
     def position(self, variant: Variant) -> float:
         """Return where a variant stands."""
         value = float(variant[self.setting])

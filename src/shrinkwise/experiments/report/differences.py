@@ -17,7 +17,7 @@ from shrinkwise.experiments.report.chart import (
     with_errors,
 )
 from shrinkwise.experiments.report.formats import SYMBOLS, Scale, find_comparison, find_row, is_mostly_collapsed, scale_of
-from shrinkwise.experiments.report.styles import variant_styles
+from shrinkwise.experiments.report.styles import Style, variant_styles
 from shrinkwise.experiments.report.table import caption_of
 from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER, Answer, Comparison
 from shrinkwise.experiments.study import Study
@@ -34,50 +34,73 @@ def difference_charts(answer: Answer, study: Study) -> tuple[Chart, ...]:
     return tuple(chart for chart in charts if chart.traces)
 
 
+def difference_window(answer: Answer, study: Study, compared: list[Comparison]) -> tuple[float, float] | None:
+    """Return the range that holds zero, the margin and every difference of the variants that did not collapse."""
+    if not compared:
+        return None
+    scale = scale_of(answer, study.primary_metric)
+    shown = [each for each in compared if not is_collapsed(answer, each)] or compared
+    dots: list[Span] = [(scale.factor * value,) * 3 for each in shown for value in each.differences]
+    margin = scale.factor * margin_of(answer, study, compared[0].condition)
+    return window([difference_span(each, scale) for each in shown] + dots, include=[0.0, -margin, margin])
+
+
+def seed_offsets(n: int) -> list[float]:
+    """Return how far above or below its line each of ``n`` seeds is drawn, first on top.
+
+    >>> seed_offsets(3)
+    [-0.3, 0.0, 0.3]
+    """
+    return [0.6 * number / (n - 1) - 0.3 for number in range(n)] if n > 1 else [0.0] * n
+
+
+def off_scale(comparison: Comparison, scale: Scale, visible: tuple[float, float]) -> str:
+    """Return what stands at the edge for a mean outside of the range; empty for one inside.
+
+    Its arrow says at which edge: ``← −72.1`` or ``+0.9 →``.
+    """
+    point = difference_span(comparison, scale)[0]
+    words = scale.difference(comparison.difference.point)
+    return f"← {words}" if point < visible[0] else f"{words} →" if point > visible[1] else ""
+
+
 def _difference_chart(answer: Answer, study: Study, condition: Condition, scale: Scale, name: str) -> Chart:
     compared = compared_with_base(answer, answer.comparisons, condition, scale.metric)
-    shown = [each for each in compared if not is_collapsed(answer, each)] or compared
-    margin = margin_of(answer, study, condition) * scale.factor
-    spans = [difference_span(each, scale) for each in shown] + [
-        (scale.factor * value,) * 3 for each in shown for value in each.differences
-    ]
-    visible = window(spans, include=[0.0, -margin, margin])
+    visible = difference_window(answer, study, compared)
     styles = variant_styles(answer, study)
     traces: list[Trace] = []
     notes = []
     for y, each in enumerate(compared):
         style = styles[each.variant]
-        n = len(each.differences)
-        offsets = [y + 0.3 * (2 * number / max(n - 1, 1) - 1) if n > 1 else float(y) for number in range(n)]
-        hover = [
-            f"{text(each.variant.name)}<br>seed {text(str(s))}: {scale.difference(d)}"
-            for s, d in zip(each.seeds, each.differences, strict=True)
-        ]
-        dots = {"type": "scatter", "mode": "markers", "x": plain(scale.factor * d for d in each.differences), "y": plain(offsets)}
-        dots |= {"marker": {"color": style.colour, "size": 6, "opacity": 0.55}, "hoverinfo": "text", "text": hover}
         mean = with_errors("x", [y], [difference_span(each, scale)], style, [_difference_hover(each, scale)])
         mean["marker"] |= {"symbol": "diamond", "size": 11, "line": {"width": 1, "color": style.colour}}
-        traces += [dots, mean]
+        traces += [_dots(each, y, style, scale), mean]
         notes.append(note_at(1, y, f"{SYMBOLS[each.finding]} {each.finding.value}", xref="paper", xanchor="left", xshift=8))
-        if visible and not visible[0] <= difference_span(each, scale)[0] <= visible[1]:
-            notes.append(_off_scale_note(each, scale, y, visible))
-    layout: Layout = difference_layout(scale, [each.variant for each in compared], visible) | {"annotations": notes}
-    if margin > 0:
-        layout["shapes"] = [
-            {"type": "rect", "x0": -margin, "x1": margin, "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0}}
-            | {"fillcolor": "rgba(128,128,128,0.16)"}
-        ]
-    layout["margin"] = {"r": 96}
+        if visible and (edge := off_scale(each, scale, visible)):
+            side = {"xanchor": "left", "x": 0.01} if edge.startswith("←") else {"xanchor": "right", "x": 0.99}
+            notes.append(note_at(0, y, edge, xref="paper", bgcolor="card") | side)
+    layout: Layout = difference_layout(scale, [each.variant for each in compared], visible)
+    layout |= {"annotations": notes, "margin": {"r": 96}}
+    if margin := margin_of(answer, study, condition) * scale.factor:
+        band = {"type": "rect", "x0": -margin, "x1": margin, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+        layout["shapes"] = [band | {"line": {"width": 0}, "fillcolor": "rgba(128,128,128,0.16)"}]
     alt = f"Differences from {answer.base.name} in {scale.metric}, {caption_of(answer, condition)}. " + " ".join(
         f"{each.variant.name}: {_interval_words(each, scale)}, {each.finding.value}." for each in compared
     )
-    return Chart(name, caption_of(answer, condition), alt, layout, tuple(traces), height=90 + _ROW_HEIGHT * len(compared))
+    return Chart(name, caption_of(answer, condition), alt, layout, tuple(traces), height=100 + _ROW_HEIGHT * len(compared))
 
 
-def _off_scale_note(comparison: Comparison, scale: Scale, y: int, visible: tuple[float, float]) -> dict[str, object]:
-    is_left = difference_span(comparison, scale)[0] < visible[0]
-    words = f"← {_interval_words(comparison, scale)}" if is_left else f"{_interval_words(comparison, scale)} →"
-    return note_at(visible[0] if is_left else visible[1], y, words, xanchor="left" if is_left else "right")
+def _dots(comparison: Comparison, y: int, style: Style, scale: Scale) -> Trace:
+    seeds = zip(comparison.seeds, comparison.differences, strict=True)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": plain(scale.factor * value for value in comparison.differences),
+        "y": plain(y + offset for offset in seed_offsets(len(comparison.differences))),
+        "marker": {"color": style.colour, "size": 6, "opacity": 0.55},
+        "hoverinfo": "text",
+        "text": [f"{text(comparison.variant.name)}<br>seed {text(str(s))}: {scale.difference(d)}" for s, d in seeds],
+    }
 
 
 def _difference_hover(comparison: Comparison, scale: Scale) -> str:
@@ -121,7 +144,9 @@ def difference_title(scale: Scale, side: str = "right") -> str:
     if scale.metric not in HIGHER_IS_BETTER:
         return scale.difference_title
     opposite = {"right": "left", "up": "down"}[side]
-    return f"{scale.difference_title}, {side if HIGHER_IS_BETTER[scale.metric] else opposite} is better"
+    separator = ", " if side == "up" else "\n"
+    better = side if HIGHER_IS_BETTER[scale.metric] else opposite
+    return f"{scale.difference_title}{separator}{better} is better"
 
 
 def margin_of(answer: Answer, study: Study, condition: Condition) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shrinkwise.experiments.records import Condition
+from shrinkwise.experiments.records import Condition, Variant
 from shrinkwise.experiments.report.chart import Chart, LegendEntry, Span, axis_layout, plain, text, window, with_errors
 from shrinkwise.experiments.report.differences import (
     compared_with_base,
@@ -46,7 +46,7 @@ class StoppingLine:
 
 
 def condition_charts(answer: Answer, study: Study) -> tuple[Chart, ...]:
-    """Return how the difference from the base changes across conditions: a chart a noise over training sizes, else one over noise."""
+    """Return how the differences change across conditions: a chart a noise over training sizes, else one over noise."""
     sizes = list(dict.fromkeys(condition.train_size for condition in answer.conditions))
     noises = list(dict.fromkeys(condition.label_noise for condition in answer.conditions))
     scale = scale_of(answer, study.primary_metric)
@@ -61,10 +61,16 @@ def condition_charts(answer: Answer, study: Study) -> tuple[Chart, ...]:
     return ()
 
 
-def variant_legend(answer: Answer, study: Study, *, has_base: bool) -> tuple[LegendEntry, ...]:
-    """Return the legend of charts that draw a line a variant."""
+def variant_legend(answer: Answer, study: Study) -> tuple[LegendEntry, ...]:
+    """Return the legend of charts that draw a line for every variant."""
     styles = variant_styles(answer, study)
-    return tuple(LegendEntry(each.name, styles[each]) for each in answer.variants if has_base or each != answer.base)
+    return tuple(LegendEntry(each.name, styles[each]) for each in answer.variants)
+
+
+def gain_legend(answer: Answer, study: Study) -> tuple[LegendEntry, ...]:
+    """Return the legend of :func:`condition_charts`: the variants that did not collapse everywhere."""
+    styles = variant_styles(answer, study)
+    return tuple(LegendEntry(each.name, styles[each]) for each in _drawn(answer, study.primary_metric))
 
 
 def stoppings(answer: Answer, study: Study) -> tuple[Stopping, ...]:
@@ -133,18 +139,17 @@ class _Panel:
 
 def _gain_chart(answer: Answer, study: Study, scale: Scale, panel: _Panel) -> Chart:
     styles = variant_styles(answer, study)
-    variants = [variant for variant in answer.variants if variant != answer.base]
-    traces, visible_spans, every = [], [], []
+    variants = _drawn(answer, scale.metric)
+    traces, spans = [], []
     for number, variant in enumerate(variants):
         found = [find_comparison(answer.comparisons, condition, variant, scale.metric) for condition in panel.conditions]
-        known = [(x, each) for x, each in enumerate(found) if each is not None]
-        shift = 0.32 * (number / max(len(variants) - 1, 1) - 0.5)
-        spans: list[Span] = [difference_span(each, scale) for _, each in known]
+        known = [(x, each) for x, each in enumerate(found) if each is not None and not is_collapsed(answer, each)]
+        shift = 0.2 * (number / max(len(variants) - 1, 1) - 0.5)
+        mine: list[Span] = [difference_span(each, scale) for _, each in known]
         hover = [f"{text(variant.name)}<br>{text(each.condition.name)}<br>{_words(each, scale)}" for _, each in known]
-        traces.append(with_errors("y", [x + shift for x, _ in known], spans, styles[variant], hover))
-        every += spans
-        visible_spans += [span for span, (_, each) in zip(spans, known, strict=True) if not is_collapsed(answer, each)]
-    visible = window(visible_spans or every, include=[0.0])
+        traces.append(with_errors("y", [x + shift for x, _ in known], mine, styles[variant], hover))
+        spans += mine
+    visible = window(spans, include=[0.0])
     noise = _noise_name(panel.conditions[0])
     title = f"{noise} label noise" if panel.id.startswith("size") else "across label noise"
     layout = {
@@ -158,8 +163,14 @@ def _gain_chart(answer: Answer, study: Study, scale: Scale, panel: _Panel) -> Ch
         ),
         "yaxis": axis_layout(difference_title(scale, "up"), zeroline=True, **({"range": plain(visible)} if visible else {})),
     }
-    alt = f"How the difference from {answer.base.name} in {scale.metric} changes over {panel.title}; the tables above have the numbers."
+    alt = f"How the difference from {answer.base.name} in {scale.metric} changes over {panel.title}; numbers in the tables above."
     return Chart(panel.id, title, alt, layout, tuple(traces), height=400)
+
+
+def _drawn(answer: Answer, metric: str) -> list[Variant]:
+    """Return the variants that some condition shows alive, in order."""
+    alive = {each.variant for each in answer.comparisons if each.metric == metric and not is_collapsed(answer, each)}
+    return [variant for variant in answer.variants if variant in alive]
 
 
 def _words(comparison: Comparison, scale: Scale) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from shrinkwise.experiments.study import Layer
 
@@ -16,7 +17,15 @@ _BOX_WIDTH, _BOX_HEIGHT, _BOX_GAP = 340, 46, 20
 
 @dataclass(frozen=True)
 class Shape:
-    """One element of the drawing: ``circle``, ``line``, ``rect`` or ``text``, its place, and what its CSS class says of it."""
+    """One element of the drawing.
+
+    Attributes:
+        kind: ``circle``, ``line``, ``rect`` or ``text``.
+        role: What it stands for: its CSS class.
+        x: Where it stands or starts; ``y`` likewise.
+        x2: Where a line ends, or the width of a rectangle; ``y2`` likewise.
+        words: What a text says.
+    """
 
     kind: str
     role: str
@@ -48,7 +57,7 @@ def draw(layers: Sequence[Layer]) -> Drawing | None:
     if not layers:
         return None
     is_chain = all(layer.kind == "Linear" and layer.n_in and layer.n_out for layer in layers) and all(
-        before.n_out == after.n_in for before, after in zip(layers, layers[1:], strict=False)
+        before.n_out == after.n_in for before, after in pairwise(layers)
     )
     return _neurons(layers) if is_chain and len(layers) < _MOST_COLUMNS else _boxes(layers)
 
@@ -80,8 +89,10 @@ def _neurons(layers: Sequence[Layer]) -> Drawing:
     for x, size, title in zip(xs, sizes, titles, strict=True):
         shapes += [Shape("text", "size", x, _TOP - 12, words=f"{size:,}"), Shape("text", "name", x, height + 22, words=title)]
     for place, layer in enumerate(layers):
-        x = (xs[place] + xs[place + 1]) / 2
-        shapes.append(Shape("text", "penalised" if is_penalised(layer) else "free", x, height + 58, words=penalty_words(layer)))
+        between = (xs[place] + xs[place + 1]) / 2
+        shapes.append(
+            Shape("text", "penalised" if is_penalised(layer) else "free", between, height + 58, words=penalty_words(layer))
+        )
         shapes += [Shape("text", "note", xs[place + 1], height + 39, words=layer.note)] if layer.note else []
     chain = " to ".join(f"{size:,}" for size in sizes)
     alt = f"A fully connected network of {chain} neurons. " + " ".join(f"{each.name}: {penalty_words(each)}." for each in layers)

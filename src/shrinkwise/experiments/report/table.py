@@ -22,7 +22,8 @@ def frame(answer: Answer, study: Study) -> pd.DataFrame:
     Columns: ``condition``, ``train_size``, ``label_noise``, ``variant``, one a setting, ``n``, one a status, ``collapsed``; for
     every metric ``NAME``, ``NAME_std``, ``NAME_low``, ``NAME_high`` (interval of the mean), ``NAME_difference``,
     ``NAME_difference_low`` and ``NAME_difference_high`` (paired, variant minus base); of the primary metric ``p``, ``p_adjusted``,
-    ``share_won`` and ``finding``; ``weight_norm``. What does not exist is missing. A setting whose name is taken by another column is called ``setting_NAME``.
+    ``share_won`` and ``finding``; ``weight_norm``. What does not exist is missing. A setting whose name is taken by another column
+    is called ``setting_NAME``.
 
     Raises:
         MissingExtraError: pandas is not installed.

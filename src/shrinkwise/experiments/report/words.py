@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shrinkwise.experiments.report.document import n_seeds
-from shrinkwise.experiments.report.formats import SYMBOLS, count, percent, scale_of
+from shrinkwise.experiments.report.formats import SYMBOLS, count, percent
 from shrinkwise.experiments.report.lines import level_of
+from shrinkwise.experiments.report.table import caption_of
 from shrinkwise.experiments.stats.answer import Answer, Finding
 from shrinkwise.experiments.study import Study
 
@@ -23,7 +24,7 @@ def facts(answer: Answer, study: Study) -> tuple[tuple[str, str], ...]:
         ),
         ("train / validation / test rows", rows),
         ("runs", f"{runs:,} ({count(n_seeds(answer), 'seed')})"),
-        ("judged by", f"{study.primary_metric} on test rows"),
+        ("judged by", f"{study.primary_metric} on test rows" if study.n_test else study.primary_metric),
         ("compared against", answer.base.name),
     )
     return tuple(fact for fact in found if fact[1])
@@ -34,14 +35,15 @@ def tally(answer: Answer, study: Study) -> tuple[tuple[str, tuple[tuple[Finding,
     verbs = {Finding.HELPS: ("helps", "help"), Finding.HURTS: ("hurts", "hurt")}
     lines = []
     for condition in answer.conditions:
-        mine = [each.finding for each in answer.comparisons if each.condition == condition and each.metric == study.primary_metric]
+        found = [each for each in answer.comparisons if each.condition == condition and each.metric == study.primary_metric]
+        mine = [each.finding for each in found]
         parts = []
         for finding in Finding:
             if n := mine.count(finding):
                 verb = verbs.get(finding, (finding.value, finding.value))[0 if n == 1 else 1]
                 parts.append((finding, f"{SYMBOLS[finding]} {n} {verb}"))
         if parts:
-            lines.append((condition.name[:1].upper() + condition.name[1:], tuple(parts)))
+            lines.append((caption_of(answer, condition), tuple(parts)))
     return tuple(lines)
 
 
@@ -93,8 +95,8 @@ def estimand(answer: Answer, study: Study) -> tuple[str, ...]:
     ]
     if study.is_resampled:
         sentences.append(
-            "Every seed cuts its own test rows out of one data set, so training and test rows of different seeds overlap; the interval"
-            " is widened for it (Nadeau and Bengio 2003)."
+            "Every seed cuts its own test rows out of one data set, so training and test rows of different seeds overlap; the"
+            " variance is corrected for it (Nadeau and Bengio 2003)."
         )
     if methods:
         sentences.append(f"Intervals cover with probability {level_of(answer)}; method: {'; '.join(methods)}.")
@@ -108,15 +110,10 @@ def estimand(answer: Answer, study: Study) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def best_line(answer: Answer, study: Study) -> str:
-    """Return what the page's title adds for a reader of many reports: data and what was compared."""
+def question(answer: Answer, study: Study) -> str:
+    """Return what the experiment asks: the title of the page."""
     names = dict.fromkeys(name for variant in answer.variants for name in variant)
-    return f"{study.data}: does {', '.join(names)} help {study.primary_metric}?"
-
-
-def scale_title(answer: Answer, study: Study) -> str:
-    """Return the primary metric with its unit."""
-    return scale_of(answer, study.primary_metric).title
+    return f"{study.data}: does {' or '.join(names)} help {study.primary_metric}?"
 
 
 def _shown(value: object) -> str:

@@ -34,15 +34,15 @@ def answer(
         measurements: One a run, in any order, of the weights after the last epoch; or of whatever weights there are.
         study: What was asked: the primary metric, the margin, whether seeds share their test rows, and the rest.
         base: What the others are compared against; None for the variant with nothing switched on.
-        best_val: The same runs at the epoch of best validation loss; judged in place of ``measurements`` where ``study.select`` says
-            so, and else what early stopping is read off.
+        best_val: The same runs at the epoch of best validation loss; judged in place of ``measurements`` where ``study.select``
+            says so, and else what early stopping is read off.
         maximize: Whether more of the primary metric is better; None where the metric is one of ours.
         test_rows: Seed -> which rows of the data set its test set holds, shape ``(n_test,)``, in the order of the examples. Of use
-            where every seed cuts its own test set out of one data set; without it the overlap of the test sets is allowed for by
+            where every seed cuts its own test set out of one data set; without it the overlap of the splits is allowed for by
             their sizes alone, which makes wider intervals.
 
     Returns:
-        The answer. Seeds are sorted; nothing in it depends on the order of the measurements but the order of variants and conditions.
+        The answer. Seeds are sorted; the order of the measurements decides nothing but that of variants and conditions.
 
     Raises:
         DataError: A seed is missing or doubled, a metric is missing, the base is not among the variants, or the direction of the

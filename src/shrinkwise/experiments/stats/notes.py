@@ -17,7 +17,8 @@ _NAMES_OF_BATCHES = ("batch_size",)
 
 def scope(study: Study, variants: Sequence[Variant]) -> Iterator[str]:
     """Say for which training the verdict holds, and whom equal epochs handicap."""
-    setting = {name: study.settings[name] for name in ("optimizer", *_NAMES_OF_RATES, *_NAMES_OF_BATCHES) if name in study.settings}
+    names = ("optimizer", *_NAMES_OF_RATES, *_NAMES_OF_BATCHES)
+    setting = {name: study.settings[name] for name in names if name in study.settings}
     parts = [str(setting["optimizer"])] if "optimizer" in setting else []
     parts += [f"learning rate {setting[name]}" for name in _NAMES_OF_RATES if name in setting]
     parts += [f"batches of {setting[name]}" for name in _NAMES_OF_BATCHES if name in setting]
@@ -25,7 +26,7 @@ def scope(study: Study, variants: Sequence[Variant]) -> Iterator[str]:
     if parts:
         yield f"This holds for {listed(parts, most=4)}; at another learning rate or length of training the order may be another."
     if study.epochs is not None and any(value for variant in variants for name, value in variant.items() if "dropout" in name):
-        yield "All variants train for the same number of epochs, which handicaps dropout: it learns more slowly and wants more of them."
+        yield "All variants train for the same number of epochs, which handicaps dropout: it learns more slowly and wants more."
     if study.unit is not None and not study.is_resampled:
         yield "Test rows are as given and the same for every seed; the training rows of each seed are drawn from the given ones."
 
@@ -46,9 +47,10 @@ def floor(comparisons: Sequence[Comparison], conditions: Sequence[Condition]) ->
             k, least = len(family), floor_of_seeds(len(family))
             n = max(c.difference.n for c in untested)
             who = "" if len(untested) == k else f" for {listed(c.variant.name for c in untested)}"
+            least_p = f"{k}·2/2^{n} = {min(1.0, k * 2 / 2**n):.2g}"
             yield (
-                f"{_where(condition, conditions)}no p is given{who}: with {counted(n, 'pair')} of runs and {counted(k, 'comparison')} "
-                f"the least adjusted p is {k}·2/2^{n} = {min(1.0, k * 2 / 2**n):.2g}, and under {ALPHA} it takes {least} seeds."
+                f"{_where(condition, conditions)}no p is given{who}: with {counted(n, 'pair')} of runs and "
+                f"{counted(k, 'comparison')} none can be under {ALPHA}, as the least is {least_p}; it takes {least} seeds."
             )
 
 
@@ -57,10 +59,8 @@ def undecided(comparisons: Sequence[Comparison], conditions: Sequence[Condition]
     for condition in conditions:
         open_ = [c for c in comparisons if c.condition == condition and c.finding is Finding.INCONCLUSIVE and c.difference.n > 1]
         if open_:
-            needs = [
-                f"{c.variant.name} {f'more than {MOST_SEEDS:,}' if c.seeds_needed is None else f'about {c.seeds_needed}'}"
-                for c in open_
-            ]
+            # No number means more than any that is given.
+            needs = [f"{c.variant.name} {f'about {n}' if (n := c.seeds_needed) else f'over {MOST_SEEDS:,}'}" for c in open_]
             yield f"{_where(condition, conditions)}the seeds that would probably decide: {listed(needs, most=len(needs))}."
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-from shrinkwise.experiments.records import Condition, Variant
+from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.stats.answer import Comparison, Finding, Row
-from shrinkwise.experiments.stats.words import amount, interval, listed, place
+from shrinkwise.experiments.stats.flips import floor_of_seeds
+from shrinkwise.experiments.stats.words import amount, counted, interval, listed, place
 
 
 def sentence(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Variant) -> str:
     """Say what the comparisons come to.
 
-    The variant that helps most comes with its numbers, the others by name; where none is shown to help, the advice is to keep the base.
+    The variant that helps most comes with its numbers, the others by name; where none is shown to help, the advice is to keep the
+    base. A single variant always comes with its numbers.
 
     Args:
         comparisons: On the primary metric, every condition.
@@ -34,14 +37,9 @@ def sentence(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Varia
     return text[0].upper() + text[1:] if text.startswith(("with ", "no ")) else text
 
 
-def is_collapsed(row: Row) -> bool:
+def _is_collapsed(row: Row) -> bool:
     """Say whether a variant as such collapses: at least half of its runs that are done learned nothing."""
     return row.n > 0 and 2 * row.collapsed >= row.n
-
-
-def condition_rows(rows: Sequence[Row], condition: Condition) -> list[Row]:
-    """Return the rows of one condition."""
-    return [row for row in rows if row.condition == condition]
 
 
 def _clause(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Variant) -> str:
@@ -51,41 +49,72 @@ def _clause(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Varian
     found: dict[Finding, list[Comparison]] = {finding: [] for finding in Finding}
     for comparison in comparisons:
         found[comparison.finding].append(comparison)
-    collapsed = {row.variant for row in rows if is_collapsed(row)}
-    said = [_helpers(found[Finding.HELPS])] if found[Finding.HELPS] else [_nobody(comparisons)]
-    said += _harm(found[Finding.HURTS], collapsed)
-    quiet = [*found[Finding.EQUIVALENT], *found[Finding.INCONCLUSIVE]]
-    if silent := [c.variant.name for c in quiet if c.variant in collapsed]:
-        said.append(f"{listed(silent)} {_verb(silent, 'collapse')}")
+    collapsed = {row.variant for row in rows if _is_collapsed(row)}
+    if len(comparisons) == 1:
+        said = [_single(comparisons[0], collapsed)]
+    else:
+        said = [_helpers(found[Finding.HELPS]) if found[Finding.HELPS] else f"no variant {_unshown(comparisons)}, so keep the base"]
+        said += [*_harm(found[Finding.HURTS], collapsed), *_quiet(found, collapsed)]
     if base in collapsed:
         said.append("the base itself collapses")
-    if same := [c.variant.name for c in found[Finding.EQUIVALENT]]:
-        said.append(f"{listed(same)} {_verb(same, 'be')} equivalent to the base")
-    if found[Finding.HELPS] and (open_ := [c.variant.name for c in found[Finding.INCONCLUSIVE]]):
-        said.append(f"{listed(open_)} {_verb(open_, 'stay')} undecided")
     if lost := [row.variant.name for row in rows if row.n == 0 and row.variant != base]:
         said.append(f"{listed(lost)} {_verb(lost, 'leave')} no run to compare")
-    return said[0] if len(said) == 1 else f"{said[0]}, while {listed(said[1:], most=len(said))}"
+    link = ", while " if found[Finding.HELPS] else ": "
+    return link.join([said[0], ", ".join(said[1:])] if said[1:] else said)
+
+
+def _single(comparison: Comparison, collapsed: set[Variant]) -> str:
+    """Say what the only variant comes to."""
+    name = comparison.variant.name
+    said = {
+        Finding.HELPS: "helps",
+        Finding.HURTS: "hurts and collapses" if comparison.variant in collapsed else "hurts",
+        Finding.EQUIVALENT: "is equivalent to the base",
+        Finding.INCONCLUSIVE: _unshown([comparison], negated=True),
+    }[comparison.finding]
+    advice = "" if comparison.finding is Finding.HELPS else ", so keep the base"
+    return f"{name} {said}: {_change(comparison)}{advice}"
 
 
 def _helpers(helpers: Sequence[Comparison]) -> str:
     best = max(helpers, key=lambda c: abs(c.difference.point))
-    text = f"{best.variant.name} helps: {change(best)}"
+    text = f"{best.variant.name} helps: {_change(best)}"
     others = [c.variant.name for c in sorted(helpers, key=lambda c: -abs(c.difference.point)) if c is not best]
     return f"{text}; {listed(others)} {_verb(others, 'help')} too" if others else text
 
 
-def change(comparison: Comparison) -> str:
+def _change(comparison: Comparison) -> str:
     """Say how the metric moves: ``accuracy rises by 6.1 points (95 % interval 5.2 to 7.0)``."""
     difference, metric = comparison.difference, comparison.metric
+    if difference.point == 0:
+        return f"{metric} does not move"
     sign = 1 if difference.point > 0 else -1
     by = amount(metric, abs(difference.point), difference.high - difference.low)
-    return f"{metric} {'rises' if sign > 0 else 'falls'} by {by} ({interval(metric, difference, sign)})"
+    span = "one seed allows no interval" if math.isnan(difference.low) else interval(metric, difference, sign)
+    return f"{metric} {'rises' if sign > 0 else 'falls'} by {by} ({span})"
 
 
-def _nobody(comparisons: Sequence[Comparison]) -> str:
-    who = "no variant" if len(comparisons) > 1 else comparisons[0].variant.name
-    return f"{who} is {'' if len(comparisons) > 1 else 'not '}shown to help, so keep the base"
+def _unshown(comparisons: Sequence[Comparison], *, negated: bool = False) -> str:
+    """Say that nothing is shown to help, or, where there are too few seeds for any p, that nothing could have been."""
+    if any(comparison.p is not None for comparison in comparisons):
+        return "is not shown to help" if negated else "is shown to help"
+    n, least = max(comparison.difference.n for comparison in comparisons), floor_of_seeds(len(comparisons))
+    return f"{'cannot' if negated else 'can'} be shown to help with {counted(n, 'seed')} (it takes {least})"
+
+
+def _quiet(found: Mapping[Finding, Sequence[Comparison]], collapsed: set[Variant]) -> list[str]:
+    """Say which variants make no difference; that others stay undecided is worth a word only beside one that helps."""
+    said = []
+    same = [c.variant.name for c in found[Finding.EQUIVALENT]]
+    undecided = [c.variant.name for c in found[Finding.INCONCLUSIVE] if c.variant not in collapsed]
+    silent = [c.variant.name for c in found[Finding.INCONCLUSIVE] if c.variant in collapsed]
+    if silent:
+        said.append(f"{listed(silent)} {_verb(silent, 'collapse')}")
+    if same:
+        said.append(f"{listed(same)} {_verb(same, 'be')} equivalent to {'the base' if found[Finding.HELPS] else 'it'}")
+    if undecided and found[Finding.HELPS]:
+        said.append(f"{listed(undecided)} {_verb(undecided, 'stay')} undecided")
+    return said
 
 
 def _harm(hurting: Sequence[Comparison], collapsed: set[Variant]) -> list[str]:

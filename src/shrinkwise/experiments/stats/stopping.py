@@ -48,10 +48,10 @@ def _left(gain: Comparison, over: Comparison, both: Mapping[_Key, Comparison]) -
         done = f"early stopping would have done part of what {gain.variant.name} does"
     else:
         done = f"early stopping would have done nothing of what {gain.variant.name} does"
+    whole = amount(metric, abs(gain.difference.point), gain.difference.high - gain.difference.low)
     text = (
-        f"{done}: of its {amount(metric, abs(gain.difference.point), gain.difference.high - gain.difference.low)} "
-        f"{amount(metric, left, width)} are left ({interval(metric, over.difference, sign)}) against a base that keeps its epoch of best "
-        "validation loss"
+        f"{done}: of its {whole}, {amount(metric, left, width)} are left ({interval(metric, over.difference, sign)}) "
+        "against a base that keeps its epoch of best validation loss"
     )
     together = both.get((gain.variant, gain.condition))
     if together is None:

@@ -77,15 +77,10 @@ def shared_rows(values: np.ndarray, test: TestRows) -> Uncertainty:
     method = "seeds and shared test rows as crossed random effects"
     if n < 2:
         return _uncertainty(values, 0.0, math.inf, method)
-    labels, where = np.unique(np.concatenate(test.rows), return_inverse=True)
-    sums, squares, counts = np.zeros(len(labels)), 0.0, np.bincount(where)
-    start = 0
-    for row_values in test.values:
-        m = len(row_values)
-        scaled = (row_values - row_values.mean()) / np.sqrt(m * max(m - 1, 1))
-        np.add.at(sums, where[start : start + m], scaled)
-        squares += float(scaled @ scaled)
-        start += m
+    _, where, counts = np.unique(np.concatenate(test.rows), return_inverse=True, return_counts=True)
+    scaled = np.concatenate([(value - value.mean()) / np.sqrt(len(value) * max(len(value) - 1, 1)) for value in test.values])
+    # The square of a row's sum over seeds holds all products of two seeds, and each seed's with itself, which are taken out.
+    sums, squares = np.bincount(where, weights=scaled), float(scaled @ scaled)
     shared = max(float(sums @ sums) - squares, 0.0) / (n * (n - 1))
     return _uncertainty(values, shared, max(int(np.sum(counts > 1)) - 1, 1), method)
 
@@ -116,4 +111,4 @@ def _skewness(centred: np.ndarray) -> float:
     second = float(np.mean(centred**2))
     if n < 3 or second == 0:
         return 0.0
-    return float(np.mean(centred**3) / second**1.5) * math.sqrt(n * (n - 1)) / (n - 2)
+    return float(np.mean(centred * centred**2) / second**1.5) * math.sqrt(n * (n - 1)) / (n - 2)

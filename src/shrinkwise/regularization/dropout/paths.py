@@ -15,8 +15,8 @@ def with_value(value: Callable[[], torch.Tensor], path: torch.Tensor) -> torch.T
 
     Args:
         value: Computes the value; called without a graph. It is a function, called only after ``path`` exists, because
-            autocast keeps its first half-precision copy of a weight: one made without a graph would cut the weight that
-            ``path`` uses off from its gradient.
+            autocast keeps its first half-precision copy of a weight: some versions of torch hand a copy that was made
+            without a graph to ``path`` too, whose weight then gets no gradient (pytorch#112583).
         path: Tensor of the same shape and dtype, whose graph the result takes over.
 
     Returns:

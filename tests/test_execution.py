@@ -1,0 +1,207 @@
+"""Plan, store, launch, resume: whatever happens to the process, the records are those of an uninterrupted experiment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small import fingerprints, small_experiment
+
+from shrinkwise.errors import StoreError
+from shrinkwise.experiments.execution import LocalLauncher, Store, Trainer, execute
+from shrinkwise.experiments.execution.codec import decode, encode
+from shrinkwise.experiments.grid import grid
+from shrinkwise.experiments.records import Record, RunKey, Status
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return small_experiment().run(jobs=1).records
+
+
+def train(experiment):
+    return Trainer(experiment.recipe, experiment.dataset)
+
+
+def test_a_record_survives_its_code_to_the_last_bit(uninterrupted):
+    for record in uninterrupted:
+        again = decode(*encode(record))
+        assert again.fingerprint() == record.fingerprint()
+        assert again.seconds == record.seconds
+
+
+def test_a_fingerprint_sees_everything_but_times(uninterrupted):
+    record = uninterrupted[0]
+    assert replace(record, seconds=99.0).fingerprint() == record.fingerprint()
+    assert replace(record, lam=record.lam + 1e-12).fingerprint() != record.fingerprint()
+    assert replace(record, curves=dict(record.curves, val_loss=(1.0, 2.0, 3.0))).fingerprint() != record.fingerprint()
+
+
+def test_records_do_not_depend_on_order_number_folder_or_processes(uninterrupted, tmp_path):
+    fewer = small_experiment(variants=grid(l2=[0.1, 0], dropout=[0.5]), seeds=[1, 0])
+    others = fewer.run(tmp_path / "elsewhere", jobs=2).records
+    expected = fingerprints(uninterrupted)
+    assert len(others) == 8
+    assert fingerprints(others) == {key: expected[key] for key in fingerprints(others)}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_launcher_yields_every_record_once(jobs, uninterrupted):
+    experiment = small_experiment()
+    keys = experiment.plan.keys()[:6]
+    expected = fingerprints(uninterrupted)
+    found = fingerprints(LocalLauncher(jobs).launch(train(experiment), keys))
+    assert found == {key: expected[key] for key in keys}
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_store_keeps_what_it_was_given(in_memory, tmp_path, uninterrupted):
+    plan = small_experiment().plan
+    with Store(None if in_memory else tmp_path) as store:
+        store.claim(plan)
+        assert store.missing(plan) == plan.keys()
+        for record in reversed(uninterrupted):
+            store.append(record)
+        assert store.missing(plan) == []
+        assert [record.key for record in store.records(plan)] == plan.keys()
+        assert fingerprints(store.records(plan)) == fingerprints(uninterrupted)
+        assert store.plan() == plan
+
+
+def test_a_finished_experiment_is_not_trained_again(tmp_path):
+    experiment = small_experiment()
+    first = experiment.run(tmp_path, jobs=1).records
+    again = small_experiment().run(tmp_path, jobs=1).records
+    assert [record.seconds for record in again] == [record.seconds for record in first]
+
+
+def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
+    experiment = small_experiment()
+    broken = experiment.plan.keys()[3]
+
+    def fail_once(key: RunKey) -> Record:
+        recipe = experiment.recipe
+        if key == broken:
+            recipe = replace(recipe, optimizer=lambda groups: 1 / 0)
+        return Trainer(recipe, experiment.dataset)(key)
+
+    with Store(tmp_path) as store:
+        records = execute(experiment.plan, fail_once, store, LocalLauncher())
+        assert [record.status for record in records if record.key == broken] == [Status.FAILED]
+        assert "ZeroDivisionError" in records[3].message
+        assert store.missing(experiment.plan) == [broken]
+    assert fingerprints(experiment.run(tmp_path, jobs=1).records) == fingerprints(uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"epochs": 4}, "epochs 4 against 3"),
+        ({"batch_size": 16}, "batch_size 16 against 64"),
+        ({"unit": "sum"}, "unit sum against half"),
+        ({"seeds": 3}, "seeds"),
+        ({"variants": grid(l2=[0, 0.2])}, "variants"),
+        ({"threads": 2}, "threads 2 against 1"),
+    ],
+)
+def test_a_folder_of_another_experiment_is_refused_and_left_alone(change, named, tmp_path):
+    small_experiment(seeds=1, conditions=[{}]).run(tmp_path, jobs=1)
+    before = (tmp_path / "runs.sqlite").read_bytes()
+    with pytest.raises(StoreError, match="belongs to another experiment") as caught:
+        small_experiment(**{"seeds": 1, "conditions": [{}]} | change).run(tmp_path, jobs=1)
+    assert named in str(caught.value)
+    assert (tmp_path / "runs.sqlite").read_bytes() == before
+
+
+def test_the_order_of_variants_is_no_other_experiment(tmp_path):
+    small_experiment(seeds=1).run(tmp_path, jobs=1)
+    again = small_experiment(seeds=1, variants=grid(l2=[0.1, 0], dropout=[0.5, 0])).run(tmp_path, jobs=1)
+    assert len(again.records) == 8
+
+
+def test_a_file_that_is_no_store_is_said(tmp_path):
+    (tmp_path / "runs.sqlite").write_text("this is no database at all, not even nearly" * 40)
+    with pytest.raises(StoreError, match="give another output folder"):
+        Store(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be made"):
+        Store(tmp_path / "file" / "runs")
+
+
+def killed_while(action, delay: float) -> bool:
+    """Do ``action`` in a forked child, kill it after ``delay`` seconds, and say whether it had still been at work."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+        finally:
+            os._exit(0)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.slow
+def test_twenty_kills_spread_over_the_run_each_resume_to_the_same_records(tmp_path, uninterrupted):
+    expected = fingerprints(uninterrupted)
+    started = time.perf_counter()
+    small_experiment().run(tmp_path / "timed", jobs=1)
+    whole = time.perf_counter() - started
+    n_killed = 0
+    for i in range(20):
+        folder = tmp_path / str(i)
+        n_killed += killed_while(lambda folder=folder: small_experiment().run(folder, jobs=1), whole * (i + 0.5) / 20)
+        assert fingerprints(small_experiment().run(folder, jobs=1).records) == expected
+    assert n_killed >= 15
+
+
+@pytest.mark.parametrize("moment", ["insert", "commit"])
+@pytest.mark.parametrize("n_before", [0, 1, 7])
+def test_a_kill_inside_a_transaction_leaves_no_half_record(moment, n_before, tmp_path, uninterrupted):
+    """The child kills itself in the middle of writing its ``n_before + 1``-th record."""
+    from sqlalchemy import Engine, event
+
+    def die_in_transaction() -> None:
+        seen = []
+
+        def maybe_die(statement: str) -> None:
+            seen.append(statement)
+            if len(seen) > n_before:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        @event.listens_for(Engine, "after_cursor_execute")
+        def _(connection, cursor, statement, *rest):
+            if statement.startswith("INSERT INTO records"):
+                if moment == "insert":
+                    maybe_die(statement)
+                else:
+                    connection.info["has_record"] = True
+
+        @event.listens_for(Engine, "commit")
+        def _(connection):
+            if connection.info.pop("has_record", False):
+                maybe_die("commit")
+
+        small_experiment().run(tmp_path, jobs=1)
+
+    child = os.fork()
+    if child == 0:
+        die_in_transaction()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    with sqlite3.connect(tmp_path / "runs.sqlite") as connection:
+        bodies = [json.loads(body) for (body,) in connection.execute("select body from records")]
+    connection.close()
+    assert len(bodies) == n_before
+    assert fingerprints(small_experiment().run(Path(tmp_path), jobs=1).records) == fingerprints(uninterrupted)
