@@ -134,7 +134,7 @@ def leave_one_out(x, y):
 
 
 def shares(experiments, methods):
-    """Return method -> (share covered for accuracy, for squared error); the estimand is the mean of the truth over all data sets."""
+    """Return method -> (share covered for accuracy, for squared error); the truth is the mean over all data sets."""
     truth = np.mean([tested.truth for tested in experiments], axis=0)
     gain = truth[:, 1] - truth[:, 0]
 

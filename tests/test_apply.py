@@ -237,6 +237,17 @@ def test_value_is_the_penalty_as_a_number_written_out():
     assert bound.value() < LAM / 2 * squares
 
 
+def test_value_keeps_nothing_for_a_backward_pass():
+    problem = _Problem()
+    bound = Regularizer(l2=LAM).bind(problem.model)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda index: None):
+        bound.value()
+        assert not kept
+        bound.penalty()
+        assert len(kept) == 2
+
+
 def test_a_tied_weight_is_penalised_once():
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     model[1].weight = model[0].weight

@@ -8,7 +8,8 @@ import report_samples as samples
 from shrinkwise.experiments.report import to_document
 
 EXPERIMENT = {
-    "data", "task", "classes", "n_train", "n_val", "n_test", "unit", "decay", "seeds", "epochs", "runs", "seconds", "primary_metric",
+    "data", "task", "classes", "n_train", "n_val", "n_test", "unit", "decay", "seeds", "epochs", "runs", "seconds",
+    "primary_metric",
 }  # fmt: skip
 
 

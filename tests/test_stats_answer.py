@@ -56,35 +56,28 @@ def test_sentence_says_it_in_plain_words():
     )
 
 
+FIVE_UP, NONE = "accuracy rises by 5.0 points", "(one seed allows no interval)"
+
+
 @pytest.mark.parametrize(
-    ("ours", "n", "changes", "words"),
+    ("ours", "n", "words"),
     [
-        (0.95, 10, {}, "l2=0.1 helps: accuracy rises by 5.00 points (95 % interval 5.00 to 5.00)."),
-        (0.80, 10, {}, "l2=0.1 hurts: accuracy falls by 10.00 points (95 % interval 10.00 to 10.00), so keep the base."),
-        (
-            0.901,
-            10,
-            {},
-            "l2=0.1 is equivalent to the base: accuracy rises by 0.10 points (95 % interval 0.10 to 0.10), so keep the base.",
-        ),
-        (0.95, 4, {}, "l2=0.1 cannot be shown to help with 4 seeds (it takes 6): accuracy rises by 5.00 points"),
-        (
-            0.95,
-            1,
-            {},
-            "l2=0.1 cannot be shown to help with 1 seed (it takes 6): accuracy rises by 5.00 points (one seed allows no interval)",
-        ),
-        (0.90, 10, {}, "l2=0.1 is equivalent to the base: accuracy does not move, so keep the base."),
+        (0.95, 10, f"l2=0.1 helps: {FIVE_UP} (95 % interval 5.0 to 5.0)."),
+        (0.80, 10, "l2=0.1 hurts: accuracy falls by 10.0 points (95 % interval 10.0 to 10.0), so keep the base."),
+        (0.901, 10, "l2=0.1 is equivalent to the base: accuracy rises by 0.1 points (95 % interval 0.1 to 0.1), so keep"),
+        (0.95, 4, f"l2=0.1 cannot be shown to help with 4 seeds (it takes 6): {FIVE_UP}"),
+        (0.95, 1, f"l2=0.1 cannot be shown to help with 1 seed (it takes 6): {FIVE_UP} {NONE}"),
+        (0.90, 10, "l2=0.1 is equivalent to the base: accuracy does not move, so keep the base."),
     ],
 )
-def test_sentence_of_a_single_variant_has_its_numbers(ours, n, changes, words):
-    assert answer(runs({BASE: [0.9] * n, STRONG: [ours] * n}), study(**changes)).sentence.startswith(words)
+def test_sentence_of_a_single_variant_has_its_numbers(ours, n, words):
+    assert answer(runs({BASE: [0.9] * n, STRONG: [ours] * n}), study()).sentence.startswith(words)
 
 
 def test_sentence_of_a_loss_names_its_direction():
     loss = runs({BASE: around(0.5), STRONG: around(0.4, spread=0.004)}, metric="loss")
     given = answer(loss, study(primary_metric="loss", margin=0.02, is_margin_relative=True))
-    assert given.sentence.startswith("l2=0.1 helps: loss falls by 0.100")
+    assert given.sentence.startswith("l2=0.1 helps: loss falls by 0.0999 (95 % interval 0.0989 to 0.1011)")
 
 
 @pytest.mark.parametrize(("difference", "finding"), [(0.009, Finding.EQUIVALENT), (0.011, Finding.HURTS)])
@@ -217,7 +210,7 @@ def test_notes_say_where_it_holds_and_whom_equal_epochs_handicap():
     ("stopped_base", "words"),
     [
         (0.95, "early stopping would have done the same as l2=0.1"),
-        (0.93, "early stopping would have done part of what l2=0.1 does: of its 5.00 points, 2.00 points are left"),
+        (0.93, "early stopping would have done part of what l2=0.1 does: of its 5.0 points, 2.0 points are left"),
         (0.90, "early stopping would have done nothing of what l2=0.1 does"),
         (0.99, "early stopping would have done the same as l2=0.1"),
     ],

@@ -27,6 +27,7 @@ RECORD = Record(
     constant_loss=1.6,
     last=Outcome(2, {}, {"accuracy": 0.5}, {"accuracy": np.array([0.0, 1.0])}),
     best_val=Outcome(1, {}, {"accuracy": 1.0}, {"accuracy": np.array([1.0, 1.0])}),
+    test_rows=np.array([4, 7]),
     seconds=1.0,
     threads=1,
 )
@@ -63,7 +64,7 @@ def changed(index, **changes):
         (PAIRED[:-1], {}, "l2=0.1 (clean labels) lacks seed 9"),
         (PAIRED[3:], {}, "base (clean labels) lacks seeds 0, 1 and 2"),
         ([*PAIRED, PAIRED[2]], {}, "seed 2 stands twice for base"),
-        (changed(4, metrics={"acuracy": 0.9}), {}, "did you mean 'acuracy'?"),
+        (changed(4, metrics={"acuracy": 0.9}), {}, "Did you mean 'acuracy'?"),
         (changed(4, metrics={}), {}, "the run base, seed 4 has no 'accuracy'"),
         (changed(4, metrics={"accuracy": math.nan}), {}, "accuracy = nan"),
         (PAIRED, {"base": l2(7.0)}, "the base 'l2=7' has no runs"),
@@ -72,7 +73,7 @@ def changed(index, **changes):
     ],
 )
 def test_answer_refuses_what_cannot_be_paired(measurements, changes, words):
-    with pytest.raises(DataError, match=".+: .+. .+") as refused:
+    with pytest.raises(DataError, match=r".+: .+\. .+") as refused:
         answer(measurements, study(), **changes)
     assert words in str(refused.value)
 

@@ -157,7 +157,5 @@ def is_mostly_collapsed(row: Row) -> bool:
 
 
 def _minus(text: str) -> str:
-    """Write the minus sign as one, and never a negative zero."""
-    if not text.strip("+-0."):
-        return text.replace("-", "+") if text.startswith("+") else text.lstrip("-")
-    return text.replace("-", "−")
+    """Write the minus sign as one, and zero without a sign."""
+    return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
