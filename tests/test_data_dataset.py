@@ -139,7 +139,7 @@ FRAME = pd.DataFrame({"a": X[:, 0], "b": list("pqpqpqpq")})
         ({"y": [0, 1, 1, 0, np.inf, 0, 1, 0]}, "the first is row 4"),
         ({"y": list("abababab"), "task": "regression"}, "a regression needs numbers"),
         ({"classes": "0"}, "one class only"),
-        ({"classes": "0-3"}, "classes 2, 3 absent from the data: its classes are 0, 1"),
+        ({"classes": "0-3"}, "classes 2, 3 are absent from the data: its classes are 0, 1"),
         ({"test": (X[:, :2], Y)}, "rows of the test part have the form (2,)"),
         ({"test": (X, Y + 1)}, "the test part has the class 2"),
         ({"test": (_with(np.nan), Y)}, "the test part hold numbers that are NaN"),

@@ -127,7 +127,7 @@ def test_the_order_of_variants_is_no_other_experiment(tmp_path):
 
 def test_a_file_that_is_no_store_is_said(tmp_path):
     (tmp_path / "runs.sqlite").write_text("this is no database at all, not even nearly" * 40)
-    with pytest.raises(StoreError, match="give another output folder"):
+    with pytest.raises(StoreError, match="file is not a database. Give another"):
         Store(tmp_path)
 
 

@@ -38,8 +38,8 @@ def run(settings: dict[str, Any], *, name: str = "") -> None:
     as_json = bool(settings.pop("as_json", settings.pop("json", False)))
     spec = Spec.read(settings)
     dataset = spec.load()
-    if spec.task is None:
-        note(f"{dataset.name}: read as {dataset.task}; --task says otherwise.")
+    if dataset.task_note:
+        note(dataset.task_note)
     experiment = spec.experiment(dataset)
     folder = Path(out) if out else Path("runs") / (name or f"{Path(spec.data).stem}-{experiment.plan.short_name}")
     with progress_bar(folder) as progress:

@@ -28,6 +28,9 @@ def verdict(  # noqa: PLR0913  each parameter is a flag
     n_train: Annotated[str | None, typer.Option(help="Column with the number of training rows, for resampled splits.")] = None,
     n_test: Annotated[str | None, typer.Option(help="Column with the number of test rows, for resampled splits.")] = None,
     examples: Annotated[str | None, typer.Option(help="Column with the metric on each test row: 0110... or numbers with spaces.")] = None,
+    test_rows: Annotated[
+        str | None, typer.Option(help="Column with the row numbers of the test rows, where each seed cut its own out of one data set.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; none is written if left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else there.")] = False,
 ) -> None:
@@ -52,6 +55,7 @@ def verdict(  # noqa: PLR0913  each parameter is a flag
         n_train=n_train,
         n_test=n_test,
         examples=examples,
+        test_rows=test_rows,
     )
     _ = result.answer
     print_answer(result, result.save(out) if out else None, as_json=as_json)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.data import Dataset, as_dataset, cut
-from shrinkwise.experiments.engine import NamedOptimizer, Recipe, decay_of, metric_names
+from shrinkwise.experiments.engine import NamedOptimizer, Recipe, build_model, decay_of, metric_names
 from shrinkwise.experiments.engine.recipe import ModelFactory, OptimizerFactory
 from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, execute
 from shrinkwise.experiments.execution.resume import Progress
@@ -26,7 +27,7 @@ from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.study import Study
 from shrinkwise.regularization.apply import param_groups
 from shrinkwise.regularization.rules import ApplyTo, penalised, place
-from shrinkwise.seeding import isolated_rng
+from shrinkwise.regularization.strength import find_unit
 
 SELECTIONS = ("last", "best-val")
 
@@ -146,8 +147,7 @@ class Experiment:
         """What is asked, of which data and which network; building it checks the data of every condition and the model."""
         splits = [cut(self.dataset, condition, self.seeds[0]) for condition in self.conditions]
         largest = max(splits, key=lambda split: len(split.y_train))
-        with isolated_rng("weights", self.seeds[0]):
-            model = self.recipe.model(self.variants[0])
+        model = build_model(self.recipe, self.variants[0], self.seeds[0], torch.from_numpy(largest.x_train[:2]))
         optimizer = self.recipe.optimizer(param_groups(model, 0.0, apply_to=self.recipe.apply_to))
         names = {placement.name for placement in penalised(place(model), self.recipe.apply_to)}
         group = optimizer.param_groups[0]
@@ -172,12 +172,14 @@ class Experiment:
                 **({"momentum": group["momentum"]} if "momentum" in group else {}),
                 "batch_size": self.recipe.batch_size,
                 "apply_to": self.recipe.apply_to,
+                "penalty": find_unit(self.recipe.unit).formula,
                 **self.extra_settings,
                 "threads": self.recipe.threads,
                 "seeds": len(self.seeds),
             },
             command=self.command,
             layers=outline(model, names),
+            version=metadata.version("shrinkwise"),
         )
 
 
@@ -185,12 +187,12 @@ def _identity(factory: object) -> str:
     """Name what a factory does: the values of ours, the source text of a user's function."""
     if is_dataclass(factory) and not isinstance(factory, type):
         return f"{type(factory).__name__} {asdict(factory)}"
+    code = factory if inspect.isroutine(factory) or inspect.isclass(factory) else type(factory)
     try:
-        source = inspect.getsource(factory)  # type: ignore[arg-type]  a TypeError here means: no source to be had
+        source = inspect.getsource(code)
     except (OSError, TypeError):
-        return getattr(factory, "__qualname__", repr(type(factory)))
-    name = getattr(factory, "__qualname__", type(factory).__name__)
-    return f"{name} {hashlib.sha256(source.encode()).hexdigest()[:12]}"
+        return code.__qualname__
+    return f"{code.__qualname__} {hashlib.sha256(source.encode()).hexdigest()[:12]}"
 
 
 def _check_counts(**counts: int) -> None:

@@ -30,7 +30,9 @@ class Columns:
         within: What tells conditions apart; variants are compared within one.
         n_train: Number of training rows; given with ``n_test``, the interval is corrected for resampled splits that overlap.
         n_test: Number of test rows.
-        examples: The metric on each test row, the same rows in every run: ``"0110..."``, or numbers with spaces between.
+        examples: The metric on each test row: ``"0110..."``, or numbers with spaces between. The same rows in every run, unless
+            ``test_rows`` says which.
+        test_rows: Which rows of one data set the test rows of this seed are: whole numbers with spaces between.
     """
 
     vary: tuple[str, ...]
@@ -40,10 +42,11 @@ class Columns:
     n_train: str | None = None
     n_test: str | None = None
     examples: str | None = None
+    test_rows: str | None = None
 
     def all(self) -> list[str]:
         """List every column that is needed."""
-        one = [self.seed, self.metric, self.n_train, self.n_test, self.examples]
+        one = [self.seed, self.metric, self.n_train, self.n_test, self.examples, self.test_rows]
         return [*self.vary, *self.within, *(name for name in one if name)]
 
 
@@ -85,6 +88,18 @@ def measurements_of(table: pd.DataFrame, columns: Columns) -> tuple[Measurement,
     return tuple(_Row(row, number, columns).measurement() for number, row in enumerate(table.to_dict("records"), 1))
 
 
+def test_rows_of(table: pd.DataFrame, columns: Columns) -> dict[int | str, np.ndarray] | None:
+    """Return which rows of the data set the test rows of each seed are, where a column says so.
+
+    Raises:
+        DataError: It is written otherwise than as whole numbers with spaces between.
+    """
+    if columns.test_rows is None:
+        return None
+    rows = [_Row(row, number, columns) for number, row in enumerate(table.to_dict("records"), 1)]
+    return {row.seed(): row.row_numbers(columns.test_rows) for row in rows if row.values[columns.test_rows]}
+
+
 @dataclass(frozen=True)
 class _Row:
     """One row of a table, and which one, so that a message can say so."""
@@ -99,7 +114,7 @@ class _Row:
         return Measurement(
             variant=Variant(**{name: self._setting(name) for name in columns.vary}),
             condition=self._condition(),
-            seed=self._seed(),
+            seed=self.seed(),
             status=status,
             collapsed=str(self.values.get("collapsed", "")).lower() in ("true", "1", "1.0"),
             metrics={columns.metric: self._number(columns.metric)} if is_done else {},
@@ -138,7 +153,7 @@ class _Row:
             return ""
         return int(number) if number.is_integer() else number
 
-    def _seed(self) -> int | str:
+    def seed(self) -> int | str:
         value = self._setting(self.columns.seed)
         if value == "":
             raise DataError(f"row {self.number} has no seed", "runs are paired by it", "give every run the seed that it was trained with")
@@ -160,4 +175,15 @@ class _Row:
                 f"row {self.number} has {text[:20]!r} in column {name!r}",
                 "that is neither a run of 0 and 1 nor numbers with spaces between",
                 "write one digit, or one number, for each test row",
+            ) from error
+
+    def row_numbers(self, name: str) -> np.ndarray:
+        text = str(self.values[name])
+        try:
+            return np.array(text.split(), dtype=np.int64)
+        except ValueError as error:
+            raise DataError(
+                f"row {self.number} has {text[:20]!r} in column {name!r}",
+                "that is no list of row numbers",
+                "write whole numbers with spaces between",
             ) from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from shrinkwise.errors import StoreError
 from shrinkwise.experiments import report
@@ -30,6 +32,7 @@ class Result:
         measurements: What the statistics were given, where the runs were made elsewhere.
         base: What variants are compared against; the variant without any penalty if left out, else the first one.
         maximize: Whether more of the primary metric is better; None for metrics that we know.
+        test_rows: Seed -> which rows of the data set its test rows are, for measurements whose seeds cut their own.
     """
 
     study: Study
@@ -37,16 +40,17 @@ class Result:
     measurements: tuple[Measurement, ...] = ()
     base: Variant | None = None
     maximize: bool | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    test_rows: Mapping[int | str, np.ndarray] | None = None
 
     @cached_property
     def answer(self) -> Answer:
         """Estimates, comparisons and the verdict."""
         if not self.records:
-            return answer(self.measurements, self.study, base=self.base, maximize=self.maximize)
+            return answer(self.measurements, self.study, base=self.base, maximize=self.maximize, test_rows=self.test_rows)
         last = [measure(record, "last") for record in self.records]
         stopped = [measure(record, "best-val") for record in self.records]
-        return answer(last, self.study, base=self.base, best_val=stopped)
+        rows: dict[int | str, np.ndarray] = {record.key.seed: record.test_rows for record in self.records}
+        return answer(last, self.study, base=self.base, best_val=stopped, test_rows=rows if self.study.is_resampled else None)
 
     def verdict(self) -> str:
         """Return the verdict, one sentence."""
@@ -66,7 +70,8 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON values, in the shape that others may rely on."""
-        return report.to_document(self.answer, self.study, self.records)
+        seconds = sum(record.seconds for record in self.records) if self.records else None
+        return report.to_document(self.answer, self.study, seconds)
 
     def plot(self) -> dict[str, Figure]:
         """Return figures for a paper, by name."""

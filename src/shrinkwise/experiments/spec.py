@@ -169,8 +169,14 @@ class Spec(BaseModel):
         return shlex.join(words)
 
     def _model(self, dataset: Dataset) -> MLPFactory:
-        every, backward = (_ARTICLE_EVERY, "full") if self.dropout_article else (self.dropout_every, self.dropout_backward)
-        return MLPFactory(dataset.n_features, tuple(self.hidden), dataset.n_outputs, every, self.dropout_hold, backward)
+        return MLPFactory(
+            dataset.n_features,
+            tuple(self.hidden),
+            dataset.n_outputs,
+            every=_ARTICLE_EVERY if self.dropout_article else self.dropout_every,
+            hold=self.dropout_hold,
+            backward="full" if self.dropout_article else self.dropout_backward,
+        )
 
     def _dropout_settings(self) -> dict[str, Any]:
         model = {"dropout_every": self.dropout_every, "dropout_hold": self.dropout_hold, "dropout_backward": self.dropout_backward}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shrinkwise.errors import SettingError, did_you_mean
-from shrinkwise.experiments.foreign import Columns, measurements_of, read_runs
+from shrinkwise.experiments.foreign import Columns, measurements_of, read_runs, test_rows_of
 from shrinkwise.experiments.margin import Margin, margin_of
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
@@ -37,6 +37,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
     n_train: str | None = None,
     n_test: str | None = None,
     examples: str | None = None,
+    test_rows: str | None = None,
 ) -> Result:
     """Judge runs that were made elsewhere, with the statistics and the report of an experiment.
 
@@ -54,6 +55,8 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         n_test: Column with the number of test rows.
         examples: Column with the metric on each test row, the same rows in every run, as ``"0110..."`` or numbers with spaces between;
             the interval then knows of the finite test set.
+        test_rows: Column that says which rows of one data set those test rows are, where each seed cut its own: whole numbers
+            with spaces between.
 
     Raises:
         SettingError: The direction of the metric or the base has to be said.
@@ -65,7 +68,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
     >>> verdict(runs, vary="wd", metric="eval_loss").answer.comparisons[0].finding.value
     'helps'
     """
-    columns = Columns(_names(vary), seed, metric, _names(within), n_train, n_test, examples)
+    columns = Columns(_names(vary), seed, metric, _names(within), n_train, n_test, examples, test_rows)
     table = read_runs(frame) if isinstance(frame, str | Path) else frame
     measurements = measurements_of(table, columns)
     if maximize is None:
@@ -79,7 +82,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         n_train=sizes.n_train,
         n_val=0,
         n_test=sizes.n_test,
-        is_resampled=bool(n_train and n_test and not examples),
+        is_resampled=bool(test_rows or (n_train and n_test and not examples)),
         unit=None,
         decay=None,
         epochs=None,
@@ -89,7 +92,13 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         is_margin_relative=width.is_relative,
         settings={"vary": ", ".join(columns.vary), "paired by": seed, "direction": "more is better" if maximize else "less is better"},
     )
-    return Result(study=study, measurements=measurements, base=_base(measurements, columns, base), maximize=maximize)
+    return Result(
+        study=study,
+        measurements=measurements,
+        base=_base(measurements, columns, base),
+        maximize=maximize,
+        test_rows=test_rows_of(table, columns),
+    )
 
 
 def guess_direction(metric: str) -> bool:
@@ -105,7 +114,7 @@ def guess_direction(metric: str) -> bool:
     less, more = bool(_LESS_IS_BETTER.intersection(words)), bool(_MORE_IS_BETTER.intersection(words))
     if less == more:
         raise SettingError(
-            f"whether more {metric!r} is better is not known", "the name does not tell", "say --maximize or --minimize (maximize=True or False)"
+            f"whether more {metric!r} is better is not known", "the name does not tell", "say --minimize or --maximize (maximize=False or True)"
         )
     return more
 

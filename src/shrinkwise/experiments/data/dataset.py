@@ -99,6 +99,16 @@ class Dataset:
         """Whether each seed cuts its own test rows, so that those of two seeds overlap."""
         return self.test is None
 
+    @property
+    def n_features(self) -> int | None:
+        """Numbers that a network sees of one row, its axes flattened; None for a table, where each split's training rows decide."""
+        return None if isinstance(self.x, pd.DataFrame) else int(np.prod(self.x.shape[1:]))
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that a network gives for one row: one a class, or one."""
+        return len(self.classes) if self.task == "classification" else 1
+
     def fingerprint(self) -> str:
         """Hash everything that a run could depend on, the name apart: equal where and only where the contents are.
 

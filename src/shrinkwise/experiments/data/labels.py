@@ -145,8 +145,8 @@ def choose_classes(names: Sequence[str], classes: Classes | None) -> tuple[str, 
     wanted = parse_classes(classes) if isinstance(classes, str) else tuple(str(name) for name in classes)
     absent = [name for name in wanted if name not in names]
     if absent:
-        what = "class" if len(absent) == 1 else "classes"
-        raise DataError(f"{what} {_listed(absent)} absent from the data", f"its classes are {_listed(names)}", "choose from these")
+        what = f"class {absent[0]} is" if len(absent) == 1 else f"classes {_listed(absent)} are"
+        raise DataError(f"{what} absent from the data", f"its classes are {_listed(names)}", "choose from these")
     return tuple(name for name in names if name in wanted)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -134,9 +135,10 @@ def _column_names(text: str, separator: str, header: bool, path: Path) -> list[s
 def _is_measured(name: str) -> bool:
     """Whether a header's field is a number that is not whole; whole ones are how NumPy and pandas name columns without names."""
     try:
-        return not float(name).is_integer()
-    except (ValueError, OverflowError):
+        value = float(name)
+    except ValueError:
         return False
+    return math.isfinite(value) and not value.is_integer()
 
 
 def _column(frame: pd.DataFrame, column: Column, what: str, path: Path) -> str:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from shrinkwise.errors import ModelError
 from shrinkwise.experiments.data import Split
+from shrinkwise.experiments.engine.build import build_model
 from shrinkwise.experiments.engine.metrics import constant_loss, criterion, means, per_row, summary
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
@@ -58,8 +59,7 @@ class _Run:
         self.x, self.y = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train)
         self.x_val, self.y_val = torch.from_numpy(split.x_val), torch.from_numpy(split.y_val)
         self.lam = to_lam(float(key.variant.get("l2", 0.0)), recipe.unit, n_samples=len(self.y))
-        with isolated_rng("weights", key.seed):
-            self.model = recipe.model(key.variant)
+        self.model = build_model(recipe, key.variant, key.seed, self.x[:2])
         place_dropout(self.model, derive("dropout", key.seed))
         groups = param_groups(self.model, self.lam, apply_to=recipe.apply_to)
         self.optimizer: Optimizer = recipe.optimizer(groups)

@@ -20,7 +20,7 @@ class MLP(nn.Module):
     generator state whatever their dropout, since dropout draws nothing when it is built.
 
     Args:
-        n_in: Number of input features; inputs of more axes are flattened.
+        n_in: Number of input features, the axes of an input flattened; None lets the first rows decide.
         hidden: Widths of the hidden layers; empty for a linear model.
         n_out: Number of outputs: classes, or targets.
         dropout: Makes the dropout of one hidden layer; it acts on what that layer hands to the next.
@@ -29,10 +29,11 @@ class MLP(nn.Module):
         ``(batch, ...)`` with ``n_in`` features a row -> ``(batch, n_out)`` logits or predictions, without a softmax.
     """
 
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int, dropout: Callable[[], Dropout] | None = None) -> None:
+    def __init__(self, n_in: int | None, hidden: Sequence[int], n_out: int, dropout: Callable[[], Dropout] | None = None) -> None:
         super().__init__()
-        widths = [n_in, *hidden, n_out]
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        widths = [*hidden, n_out]
+        first = nn.LazyLinear(widths[0]) if n_in is None else nn.Linear(n_in, widths[0])
+        self.layers = nn.ModuleList([first, *(nn.Linear(before, after) for before, after in pairwise(widths))])
         make = dropout or (lambda: Dropout(0.0))
         self.dropouts = nn.ModuleList(make() for _ in hidden)
 
@@ -50,7 +51,7 @@ class MLPFactory:
     """Makes the network of a variant, whose ``dropout`` is the rate on every hidden layer.
 
     Attributes:
-        n_in: Number of input features.
+        n_in: Number of input features; None lets the first rows decide.
         hidden: Widths of the hidden layers.
         n_out: Number of outputs.
         every: Dropout acts at every so-many-th optimiser step.
@@ -58,7 +59,7 @@ class MLPFactory:
         backward: ``masked``, ``identity`` or ``full``: what the backward pass of the dropout does.
     """
 
-    n_in: int
+    n_in: int | None
     hidden: tuple[int, ...]
     n_out: int
     every: int = 1

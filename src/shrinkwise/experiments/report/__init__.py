@@ -7,7 +7,8 @@ The same answer in the terminal, as Markdown, CSV, figures and one self-containe
 from shrinkwise.experiments.report.document import to_document
 from shrinkwise.experiments.report.figures import plot
 from shrinkwise.experiments.report.page import page
+from shrinkwise.experiments.report.runs import runs_frame
 from shrinkwise.experiments.report.table import csv, frame, markdown
 from shrinkwise.experiments.report.terminal import show
 
-__all__ = ["csv", "frame", "markdown", "page", "plot", "show", "to_document"]
+__all__ = ["csv", "frame", "markdown", "page", "plot", "runs_frame", "show", "to_document"]

@@ -34,7 +34,7 @@ def sentence(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Varia
     ]
     text = "; ".join(clauses) + "."
     # A setting's name is code and keeps its case; the words of our own start a sentence.
-    return text[0].upper() + text[1:] if text.startswith(("with ", "no ")) else text
+    return text[0].upper() + text[1:] if text.startswith(("with ", "for ", "no ")) else text
 
 
 def _is_collapsed(row: Row) -> bool:

@@ -29,6 +29,8 @@ def place(condition: Condition, *, is_only: bool = False) -> str:
     >>> place(Condition(label_noise=0.2)), place(Condition(), is_only=True)
     ('with 20 % label noise ', '')
     """
+    if condition.label:
+        return f"for {condition.label} "
     return "" if is_only and condition == Condition() else f"with {condition.name} "
 
 
