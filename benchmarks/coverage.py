@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import scipy
 from scipy import stats
-from stats_cases import l2, runs, study
-from stats_simulations import World, fixed_test, leave_one_out, lognormal, normal, resampled, ridge, share_covered, shares
-from test_stats_answer import with_rows
 
 from shrinkwise.experiments.stats import Finding, answer
 from shrinkwise.experiments.stats.uncertainty import overlapping_splits, seeds_alone, shared_rows
+from stats_cases import l2, runs, study
+from stats_simulations import World, fixed_test, leave_one_out, lognormal, normal, resampled, ridge, share_covered, shares
+from test_stats_answer import with_rows
 
 Interval = tuple[float, float]
 Method = Callable[[np.ndarray, np.random.Generator], Interval]
@@ -207,8 +207,8 @@ as independent.
 So the rows are used where they are known. Squared errors of two nearly equal ridges are covered a little more than they should be:
 a row that is hard to predict counts in one seed's test and in another's training, which partly cancels and is not taken off. Nadeau
 and Bengio's factor, used where only the sizes are known, is cautious: it covers nearly always. What none of these sees is an effect
-that the training rows of all splits have in common; where a loss depends on it heavily (an unscaled nearest-mean scorer under squared
-error, in a trial that is not repeated here), shared rows covered 79 %.
+that the training rows of all splits have in common; where a loss depends on it heavily (an unscaled nearest-mean scorer under
+squared error, in a trial not repeated here), shared rows covered 79 %.
 
 ## One test set for all of ten seeds
 

@@ -20,7 +20,7 @@ EVIL = "<script>alert('x')</script>"
 NAN = math.nan
 
 NETWORK = (
-    Layer("layers.0", "Linear", 64, 128, 64 * 128 + 128, ("weight",), "ReLU, dropout"),
+    Layer("layers.0", "Linear", 64, 128, 64 * 128 + 128, ("weight",)),
     Layer("layers.1", "Linear", 128, 5, 128 * 5 + 5, ("weight",)),
 )
 STUDY = Study(
@@ -86,7 +86,7 @@ def regression() -> Sample:
     """Root mean squared error as the primary metric, r2 beside it, a network that is no chain of Linears."""
     sample = classic(conditions=(Condition(),))
     layers = (
-        Layer("stem", "Conv1d", 1, 16, 64, ("weight",), "ReLU"),
+        Layer("stem", "Conv1d", 1, 16, 64, ("weight",)),
         Layer("norm", "BatchNorm1d", 16, 16, 32),
         Layer("head", "Linear", 16, 1, 17, ("weight",)),
     )

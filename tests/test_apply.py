@@ -6,12 +6,12 @@ import copy
 import math
 import warnings
 
-import laws
 import pytest
 import torch
-from cases import MODELS, TiedLanguageModel
 from torch import nn
 
+import laws
+from cases import MODELS, TiedLanguageModel
 from shrinkwise.errors import SettingError, UnplacedParameterWarning
 from shrinkwise.regularization.apply import Regularizer, decay_decoupled, param_groups
 from shrinkwise.seeding import isolated_rng, torch_generator

@@ -6,7 +6,6 @@ import copy
 import math
 from itertools import pairwise
 
-import laws
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+import laws
 from shrinkwise.errors import ModelError, SettingError
 from shrinkwise.regularization.apply import Regularizer, count_steps
 from shrinkwise.regularization.dropout import Dropout, place_dropout, set_step

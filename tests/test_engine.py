@@ -22,12 +22,18 @@ from shrinkwise.regularization.apply import Regularizer
 from shrinkwise.seeding import isolated_rng, torch_generator
 
 SPLIT = cut(digits("0-2"), Condition(), seed=5)
+BASE = Variant(l2=0.0)
 RECIPE = Recipe(
-    model=MLPFactory(64, (16,), 3), task="classification", n_outputs=3, optimizer=NamedOptimizer("sgd", 0.05), epochs=3, batch_size=32
+    model=MLPFactory(64, (16,), 3),
+    task="classification",
+    n_outputs=3,
+    optimizer=NamedOptimizer("sgd", 0.05),
+    epochs=3,
+    batch_size=32,
 )
 
 
-def run(variant: Variant = Variant(l2=0.0), recipe: Recipe = RECIPE, split: Split = SPLIT, seed: int = 5) -> Record:
+def run(variant: Variant = BASE, recipe: Recipe = RECIPE, split: Split = SPLIT, seed: int = 5) -> Record:
     return train_one(recipe, split, RunKey(variant, Condition(), seed))
 
 
@@ -132,7 +138,9 @@ def test_training_leaves_global_state_and_threads_alone():
 
 
 def test_variants_of_a_seed_start_from_the_same_weights():
-    starts = [{n: v[0] for n, v in run(variant).weight_norms.items()} for variant in (Variant(l2=0.0), Variant(l2=1.0, dropout=0.5))]
+    starts = [
+        {n: v[0] for n, v in run(variant).weight_norms.items()} for variant in (Variant(l2=0.0), Variant(l2=1.0, dropout=0.5))
+    ]
     assert starts[0] == starts[1]
 
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small import fingerprints, small_experiment
 
 from shrinkwise.errors import StoreError
 from shrinkwise.experiments.execution import LocalLauncher, Store, Trainer, execute
 from shrinkwise.experiments.execution.codec import decode, encode
 from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.records import Record, RunKey, Status
+from small import fingerprints, small_experiment
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_records_do_not_depend_on_order_number_folder_or_processes(uninterrupted
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_launcher_yields_every_record_once(jobs, uninterrupted):
     experiment = small_experiment()
-    keys = experiment.plan.keys()[:6]
+    keys = experiment.plan.runs()[:6]
     expected = fingerprints(uninterrupted)
     found = fingerprints(LocalLauncher(jobs).launch(train(experiment), keys))
     assert found == {key: expected[key] for key in keys}
@@ -65,11 +65,11 @@ def test_a_store_keeps_what_it_was_given(in_memory, tmp_path, uninterrupted):
     plan = small_experiment().plan
     with Store(None if in_memory else tmp_path) as store:
         store.claim(plan)
-        assert store.missing(plan) == plan.keys()
+        assert store.missing(plan) == plan.runs()
         for record in reversed(uninterrupted):
             store.append(record)
         assert store.missing(plan) == []
-        assert [record.key for record in store.records(plan)] == plan.keys()
+        assert [record.key for record in store.records(plan)] == plan.runs()
         assert fingerprints(store.records(plan)) == fingerprints(uninterrupted)
         assert store.plan() == plan
 
@@ -83,7 +83,7 @@ def test_a_finished_experiment_is_not_trained_again(tmp_path):
 
 def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
     experiment = small_experiment()
-    broken = experiment.plan.keys()[3]
+    broken = experiment.plan.runs()[3]
 
     def fail_once(key: RunKey) -> Record:
         recipe = experiment.recipe
@@ -127,7 +127,7 @@ def test_the_order_of_variants_is_no_other_experiment(tmp_path):
 
 def test_a_file_that_is_no_store_is_said(tmp_path):
     (tmp_path / "runs.sqlite").write_text("this is no database at all, not even nearly" * 40)
-    with pytest.raises(StoreError, match="file is not a database. Give another"):
+    with pytest.raises(StoreError, match=r"file is not a database\. Give another"):
         Store(tmp_path)
 
 

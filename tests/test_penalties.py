@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-import laws
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import laws
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.penalties import L2
 from shrinkwise.seeding import torch_generator

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-import report_samples as samples
 
+import report_samples as samples
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.report import curves, differences, gains, network, strengths
 from shrinkwise.experiments.report.axis import groups, strength_axis

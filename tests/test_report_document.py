@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import report_samples as samples
 
+import report_samples as samples
 from shrinkwise.experiments.report import to_document
 
 EXPERIMENT = {

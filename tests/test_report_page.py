@@ -6,8 +6,8 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-import report_samples as samples
 
+import report_samples as samples
 from shrinkwise.experiments.report import page, plot
 
 BROWSER = next(

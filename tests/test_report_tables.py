@@ -3,11 +3,11 @@ import math
 
 import pandas as pd
 import pytest
-import report_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+import report_samples as samples
 from shrinkwise.experiments.records import Condition
 from shrinkwise.experiments.report import csv, frame, markdown, show
 from shrinkwise.experiments.report.formats import Scale, scale_of

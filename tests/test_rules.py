@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 
-import laws
 import pytest
 import torch
-from cases import MODELS, TiedLanguageModel
 from torch import nn
 
+import laws
+from cases import MODELS, TiedLanguageModel
 from shrinkwise.errors import ModelError, SettingError, UnplacedParameterWarning
 from shrinkwise.regularization.rules import Role, penalised, place
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+
+from shrinkwise.experiments.stats.uncertainty import TestRows, overlapping_splits, seeds_alone, shared_rows
 from stats_simulations import (
     WITHIN,
     World,
@@ -21,8 +23,6 @@ from stats_simulations import (
     share_covered,
     shares,
 )
-
-from shrinkwise.experiments.stats.uncertainty import TestRows, overlapping_splits, seeds_alone, shared_rows
 
 SAMPLES = st.lists(st.floats(-10, 10, allow_subnormal=False).map(lambda x: round(x, 3)), min_size=3, max_size=12).map(np.array)
 

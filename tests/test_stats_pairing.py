@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from stats_cases import BASE, CLEAN, around, l2, runs, study
 
 from shrinkwise.errors import DataError
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
 from shrinkwise.experiments.stats import answer, measure
+from stats_cases import BASE, CLEAN, around, l2, runs, study
 
 PAIRED = runs({BASE: around(0.9), l2(0.1): around(0.95)})
 

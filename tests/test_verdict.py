@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small import small_experiment
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.records import Condition
 from shrinkwise.experiments.verdict import guess_direction, verdict
 from shrinkwise.seeding import isolated_rng, torch_generator
+from small import small_experiment
 
 
 def numbers(result, metric, condition=0):

@@ -70,7 +70,9 @@ def __getattr__(name: str) -> Any:
         if error.name is None or error.name.startswith("shrinkwise"):
             raise
         raise MissingExtraError(
-            f"{error.name} is not installed", f"shrinkwise.{name} needs the extra 'experiments'", "pip install 'shrinkwise[experiments]'"
+            f"{error.name} is not installed",
+            f"shrinkwise.{name} needs the extra 'experiments'",
+            "pip install 'shrinkwise[experiments]'",
         ) from error
     value = home if name == "data" else getattr(home, name)
     globals()[name] = value

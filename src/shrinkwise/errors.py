@@ -37,7 +37,7 @@ class SettingError(ShrinkwiseError, ValueError):
     """A setting is unknown, out of range, or contradicts another."""
 
 
-class SettingErrors(SettingError):
+class AllSettingsError(SettingError):
     """Several settings are wrong at once; each is said on a line of its own."""
 
     def __init__(self, errors: Sequence[ShrinkwiseError]) -> None:
@@ -48,7 +48,7 @@ class SettingErrors(SettingError):
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)
 
-    def __reduce__(self) -> tuple[type[SettingErrors], tuple[tuple[ShrinkwiseError, ...]]]:
+    def __reduce__(self) -> tuple[type[AllSettingsError], tuple[tuple[ShrinkwiseError, ...]]]:
         return type(self), (self.errors,)
 
 

@@ -54,14 +54,14 @@ def isolated_rng(*parts: str | int) -> Iterator[None]:
 
     For code that we do not own: what it draws inside depends on the parts alone, and nothing outside sees that it drew.
     """
-    numpy_state = np.random.get_state()
+    numpy_state = np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():
         torch.manual_seed(derive(*parts))
-        np.random.seed(derive(*parts) % 2**32)
+        np.random.seed(derive(*parts) % 2**32)  # noqa: NPY002
         try:
             yield
         finally:
-            np.random.set_state(numpy_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def mask_key(seed: int, step: int, layer: int) -> int:
@@ -72,8 +72,8 @@ def mask_key(seed: int, step: int, layer: int) -> int:
 def keep_mask(shape: torch.Size | tuple[int, ...], rate: float, key: torch.Tensor) -> torch.Tensor:
     """Draw a boolean mask whose elements are False with probability ``rate``, from a counter-based generator.
 
-    Element ``i`` is the ``i``-th output of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, section 3) started at ``key``. It is written
-    in integer tensor operations, so a single run, a fleet and any other backend draw the same mask from the same key.
+    Element ``i`` is the ``i``-th output of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, section 3) started at ``key``. It is
+    written in integer tensor operations, so a single run, a fleet and any other backend draw the same mask from the same key.
 
     Args:
         shape: Shape of the mask.

@@ -49,8 +49,12 @@ def _usage(error: TyperException, argv: Sequence[str]) -> SettingError:
     if option := getattr(error, "option_name", None):
         if type(error).__name__ == "NoSuchOption":
             known = [flag for flag in _flags(command) if flag.startswith("--")]
-            return SettingError(f"{option} is no flag", f"shrinkwise {command} knows no such flag".replace("  ", " "), did_you_mean(option, known))
-        return SettingError(f"{option} is not right", error.format_message().rstrip(".").lower(), f"see shrinkwise {command} --help")
+            return SettingError(
+                f"{option} is no flag", f"shrinkwise {command} knows no such flag".replace("  ", " "), did_you_mean(option, known)
+            )
+        return SettingError(
+            f"{option} is not right", error.format_message().rstrip(".").lower(), f"see shrinkwise {command} --help"
+        )
     word = next((word for word in argv if not word.startswith("-")), "")
     if not command and word:
         return SettingError(f"{word!r} is no command", "shrinkwise has no command of that name", did_you_mean(word, _commands()))

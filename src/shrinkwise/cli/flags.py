@@ -29,7 +29,10 @@ def flags_of(settings: type[BaseModel], *, shared: bool = True) -> Callable[[Cal
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        flags = [_parameter(name, bool if field.annotation is bool else str, _help(field)) for name, field in settings.model_fields.items()]
+        flags = [
+            _parameter(name, bool if field.annotation is bool else str, _help(field))
+            for name, field in settings.model_fields.items()
+        ]
         common = [_parameter(name, kind, text) for name, (kind, text) in _SHARED.items()] if shared else []
         names = {parameter.name for parameter in own}
 

@@ -17,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         return _say(
             MissingExtraError(
-                f"{error.name} is not installed", "the command line needs the extra 'experiments'", "pip install 'shrinkwise[experiments]'"
+                f"{error.name} is not installed",
+                "the command line needs the extra 'experiments'",
+                "pip install 'shrinkwise[experiments]'",
             )
         )
     try:

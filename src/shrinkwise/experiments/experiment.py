@@ -22,7 +22,7 @@ from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.grid import read_conditions, read_seeds, read_variants
 from shrinkwise.experiments.margin import margin_of
 from shrinkwise.experiments.models import outline
-from shrinkwise.experiments.records import Condition, Setting, Variant
+from shrinkwise.experiments.records import Condition, Setting
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.study import Study
 from shrinkwise.regularization.apply import param_groups

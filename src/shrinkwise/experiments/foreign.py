@@ -156,7 +156,9 @@ class _Row:
     def seed(self) -> int | str:
         value = self._setting(self.columns.seed)
         if value == "":
-            raise DataError(f"row {self.number} has no seed", "runs are paired by it", "give every run the seed that it was trained with")
+            raise DataError(
+                f"row {self.number} has no seed", "runs are paired by it", "give every run the seed that it was trained with"
+            )
         return value if isinstance(value, int | str) else str(value)
 
     def _condition(self) -> Condition:

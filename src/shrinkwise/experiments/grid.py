@@ -18,7 +18,9 @@ def grid(**axes: Iterable[Setting]) -> tuple[dict[str, Setting], ...]:
     [{'l2': 0.1, 'dropout': 0}, {'l2': 0, 'dropout': 0.5}]
     """
     names = list(axes)
-    return tuple(dict(zip(names, reversed(values), strict=True)) for values in product(*(list(axes[name]) for name in reversed(names))))
+    return tuple(
+        dict(zip(names, reversed(values), strict=True)) for values in product(*(list(axes[name]) for name in reversed(names)))
+    )
 
 
 def read_variants(variants: Iterable[Mapping[str, Setting]]) -> tuple[Variant, ...]:
@@ -32,7 +34,9 @@ def read_variants(variants: Iterable[Mapping[str, Setting]]) -> tuple[Variant, .
         twice = next(variant for variant in read if read.count(variant) > 1)
         raise SettingError(f"variant {twice.name} stands twice", "a variant is compared once", "leave one of them out")
     if len(read) < 2:
-        raise SettingError(f"there is {len(read)} variant", "a comparison takes at least two", "give another value of l2 or dropout")
+        raise SettingError(
+            f"there is {len(read)} variant", "a comparison takes at least two", "give another value of l2 or dropout"
+        )
     for variant in read:
         _check_range("l2", variant.get("l2", 0.0), float("inf"))
         _check_range("dropout", variant.get("dropout", 0.0), 1.0)
@@ -51,7 +55,9 @@ def read_conditions(conditions: Iterable[Mapping[str, Any] | Condition]) -> tupl
         settings = {f: getattr(condition, f) for f in known} if isinstance(condition, Condition) else dict(condition)
         for name in settings:
             if name not in known:
-                raise SettingError(f"{name!r} is no part of a condition", "a condition says what the data are like", did_you_mean(name, known))
+                raise SettingError(
+                    f"{name!r} is no part of a condition", "a condition says what the data are like", did_you_mean(name, known)
+                )
         size, noise = settings.get("train_size"), settings.get("label_noise", 0.0)
         if size is not None and (not isinstance(size, int) or size < 1):
             raise SettingError(f"train_size is {size}", "it is a number of rows", "give a whole number from 1")
@@ -81,7 +87,11 @@ def _check_range(name: str, value: Setting, end: float) -> None:
     ok = isinstance(value, float | int) and 0 <= value < end
     if not ok:
         mend = "give 0 or a positive number" if end == float("inf") else "give a number from 0 up to, but not, 1"
-        raise SettingError(f"{name} is {value}", "it is no such number" if name == "dropout" else "a strength is a finite number and never negative", mend)
+        raise SettingError(
+            f"{name} is {value}",
+            "it is no such number" if name == "dropout" else "a strength is a finite number and never negative",
+            mend,
+        )
 
 
 def _plain(value: Any) -> Setting:

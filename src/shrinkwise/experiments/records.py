@@ -1,6 +1,7 @@
 """The words of the experiments wing: frozen dataclasses that every room of it speaks.
 
-``lam`` is always the strength in the package's one unit, mean loss + (lam/2)·Σw²; a variant's settings keep the unit that the user wrote.
+``lam`` is always the strength in the package's one unit, mean loss + (lam/2)·Σw²; a variant's settings keep the unit that the
+user wrote.
 """
 
 from __future__ import annotations
@@ -79,11 +80,11 @@ class Condition:
         """The condition in words.
 
         >>> Condition(500, 0.2).name, Condition().name
-        ('500 training rows, 20 % label noise', 'clean labels')
+        ('500 training rows and 20 % label noise', 'clean labels')
         """
         if self.label:
             return self.label
-        size = "" if self.train_size is None else f"{self.train_size} training rows, "
+        size = "" if self.train_size is None else f"{self.train_size:,} training rows and "
         noise = f"{100 * self.label_noise:g} % label noise" if self.label_noise else "clean labels"
         return size + noise
 

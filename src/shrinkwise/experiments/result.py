@@ -49,7 +49,9 @@ class Result:
             return answer(self.measurements, self.study, base=self.base, maximize=self.maximize, test_rows=self.test_rows)
         last = [measure(record, "last") for record in self.records]
         stopped = [measure(record, "best-val") for record in self.records]
-        rows: dict[int | str, np.ndarray] = {record.key.seed: record.test_rows for record in self.records}
+        rows: dict[int | str, np.ndarray] = {
+            record.key.seed: record.test_rows for record in self.records if record.status is Status.DONE
+        }
         return answer(last, self.study, base=self.base, best_val=stopped, test_rows=rows if self.study.is_resampled else None)
 
     def verdict(self) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from shrinkwise.errors import SettingError, SettingErrors, did_you_mean
+from shrinkwise.errors import SettingError, AllSettingsError, did_you_mean
 from shrinkwise.experiments.data import Dataset, load
 from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.engine.optimizers import DEFAULT_DECAY, DEFAULT_LR
@@ -36,7 +36,7 @@ Listed = BeforeValidator(_listed)
 
 
 class Spec(BaseModel):
-    """Everything that ``shrinkwise compare`` can be told; the field ``label_noise`` is the flag ``--label-noise`` and the TOML key."""
+    """Everything that ``shrinkwise compare`` can be told: the field ``label_noise`` is the flag ``--label-noise`` and a TOML key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -45,7 +45,9 @@ class Spec(BaseModel):
     target: str | None = Field(None, description="CSV: the column to predict, by name or index (-1 is the last).")
     no_header: bool = Field(False, description="CSV: the first line is data.")
     groups: str | None = Field(None, description="CSV: rows that share a value of this column are never on both sides of a split.")
-    task: Literal["classification", "regression"] | None = Field(None, description="classification or regression; guessed, and said, if left out.")
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="classification or regression; guessed, and said, if left out."
+    )
     metric: Literal["accuracy", "loss", "f1", "auc", "rmse", "r2"] | None = Field(
         None, description="What the verdict is about: accuracy, loss, f1, auc, rmse or r2."
     )
@@ -63,7 +65,9 @@ class Spec(BaseModel):
     decay: Literal["coupled", "decoupled"] | None = Field(
         None, description="coupled: gradient + λ·w; decoupled: each step shrinks w by lr·λ. coupled, but for adamw."
     )
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="Learning rate: 0.05 for sgd, else 0.001.")
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="Learning rate: 0.05 for sgd, else 0.001."
+    )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Momentum of sgd.")
     batch_size: Count = Field(64, description="Rows of one optimiser step.")
     epochs: Count = Field(30, description="Passes over the training rows, the same for every variant.")
@@ -85,7 +89,7 @@ class Spec(BaseModel):
         """Check settings, from whatever source.
 
         Raises:
-            SettingErrors: One or more are wrong; every one of them is said.
+            AllSettingsError: One or more are wrong; every one of them is said.
         """
         try:
             spec = cls(**settings)
@@ -96,7 +100,7 @@ class Spec(BaseModel):
             spec = cls(**{"data": "digits"} | {name: value for name, value in settings.items() if name not in wrong})
         errors += spec._contradictions()
         if errors:
-            raise SettingErrors(errors)
+            raise AllSettingsError(errors)
         return spec
 
     def _contradictions(self) -> list[SettingError]:
@@ -104,7 +108,9 @@ class Spec(BaseModel):
         errors = []
         if self.optimizer == "adamw" and self.decay == "coupled":
             errors.append(
-                SettingError("decay is coupled under adamw", "AdamW is Adam with decoupled decay", "take optimizer adam for the coupled form")
+                SettingError(
+                    "decay is coupled under adamw", "AdamW is Adam with decoupled decay", "take optimizer adam for the coupled form"
+                )
             )
         if self.dropout_article and (self.dropout_every, self.dropout_backward) not in ((1, "masked"), (_ARTICLE_EVERY, "full")):
             errors.append(
@@ -116,7 +122,9 @@ class Spec(BaseModel):
             )
         if len(self.l2) * len(self.dropout) < 2:
             errors.append(
-                SettingError("l2 and dropout make one variant", "a comparison takes at least two", "give another value of l2 or dropout")
+                SettingError(
+                    "l2 and dropout make one variant", "a comparison takes at least two", "give another value of l2 or dropout"
+                )
             )
         return errors
 
@@ -180,7 +188,13 @@ class Spec(BaseModel):
 
     def _dropout_settings(self) -> dict[str, Any]:
         model = {"dropout_every": self.dropout_every, "dropout_hold": self.dropout_hold, "dropout_backward": self.dropout_backward}
-        return {"dropout": "the article's: every 10th step, full backward"} if self.dropout_article else model if any(self.dropout) else {}
+        return (
+            {"dropout": "the article's: every 10th step, full backward"}
+            if self.dropout_article
+            else model
+            if any(self.dropout)
+            else {}
+        )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -211,11 +225,15 @@ def _message(spec: type[Spec], details: dict[str, Any]) -> SettingError:
         case "extra_forbidden":
             return SettingError(f"{name!r} is no setting", "no flag or key has that name", did_you_mean(name, spec.model_fields))
         case "missing":
-            return SettingError(f"{name} is missing", "there is no default for it", f"give --{name}, or {name} = ... in the TOML file")
+            return SettingError(
+                f"{name} is missing", "there is no default for it", f"give --{name}, or {name} = ... in the TOML file"
+            )
         case "literal_error":
             choices = str(details["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
             return SettingError(f"{name} is {given!r}", "it is none of the choices", did_you_mean(str(given), choices))
         case _:
             shown = "not a number" if isinstance(given, float) and math.isnan(given) else repr(given)
             wanted = details["msg"].removeprefix("Input should be ")
-            return SettingError(f"{name} is {shown}", f"it should be {wanted}", spec.model_fields[name].description or "give another value")
+            return SettingError(
+                f"{name} is {shown}", f"it should be {wanted}", spec.model_fields[name].description or "give another value"
+            )

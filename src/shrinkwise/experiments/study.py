@@ -17,7 +17,6 @@ class Layer:
         n_in: Input features or channels; 0 where the layer has no such number. ``n_out`` likewise.
         n_parameters: Number of trainable values, biases included.
         penalised: Names of its parameters that L2 acts on.
-        note: What else a reader should know, such as ``ReLU, dropout``.
     """
 
     name: str
@@ -26,7 +25,6 @@ class Layer:
     n_out: int
     n_parameters: int
     penalised: tuple[str, ...] = ()
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from shrinkwise.experiments.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-_LESS_IS_BETTER = frozenset("loss logloss error err rmse mse mae nll perplexity ppl wer cer bpc deviance".split())
-_RATES = frozenset("accuracy acc f1 auc auroc r2 iou miou map precision recall top1 top5".split())
+_LOSSES = frozenset(["loss", "logloss", "nll", "deviance", "perplexity", "ppl", "bpc"])
+_LESS_IS_BETTER = _LOSSES | {"error", "err", "rmse", "mse", "mae", "wer", "cer"}
+_RATES = frozenset(["accuracy", "acc", "f1", "auc", "auroc", "r2", "iou", "miou", "map", "precision", "recall", "top1", "top5"])
 _MORE_IS_BETTER = _RATES | {"bleu", "rouge"}
 _NOTHING = frozenset(["", "0", "none", "false", "no", "off", "base", "baseline", "control"])
 
@@ -53,8 +54,8 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         n_train: Column with the number of training rows. With ``n_test`` it says that each seed cut its own test rows out of one
             data set, and the interval is corrected for the overlap.
         n_test: Column with the number of test rows.
-        examples: Column with the metric on each test row, the same rows in every run, as ``"0110..."`` or numbers with spaces between;
-            the interval then knows of the finite test set.
+        examples: Column with the metric on each test row, the same rows in every run, as ``"0110..."`` or numbers with spaces
+            between; the interval then knows of the finite test set.
         test_rows: Column that says which rows of one data set those test rows are, where each seed cut its own: whole numbers
             with spaces between.
 
@@ -90,7 +91,11 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         select="last",
         margin=width.value,
         is_margin_relative=width.is_relative,
-        settings={"vary": ", ".join(columns.vary), "paired by": seed, "direction": "more is better" if maximize else "less is better"},
+        settings={
+            "vary": ", ".join(columns.vary),
+            "paired by": seed,
+            "direction": "more is better" if maximize else "less is better",
+        },
     )
     return Result(
         study=study,
@@ -114,7 +119,9 @@ def guess_direction(metric: str) -> bool:
     less, more = bool(_LESS_IS_BETTER.intersection(words)), bool(_MORE_IS_BETTER.intersection(words))
     if less == more:
         raise SettingError(
-            f"whether more {metric!r} is better is not known", "the name does not tell", "say --minimize or --maximize (maximize=False or True)"
+            f"whether more {metric!r} is better is not known",
+            "the name does not tell",
+            "say --minimize or --maximize (maximize=False or True)",
         )
     return more
 
@@ -144,7 +151,9 @@ def _base(measurements: Sequence[Measurement], columns: Columns, given: str | fl
     """
     variants = list(dict.fromkeys(each.variant for each in measurements))
     if len(variants) < 2:
-        raise SettingError(f"{', '.join(columns.vary)} has one value", "a comparison takes at least two", "give runs of another variant")
+        raise SettingError(
+            f"{', '.join(columns.vary)} has one value", "a comparison takes at least two", "give runs of another variant"
+        )
     if given is None:
         found = [variant for variant in variants if all(str(value).lower() in _NOTHING for value in variant.values())]
         cause, mend = "none of them is zero, none or empty", "name it with --base"

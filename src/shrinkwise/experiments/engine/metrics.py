@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 CLASSIFICATION = ("accuracy", "loss", "f1", "auc")
 REGRESSION = ("rmse", "loss", "r2")
@@ -85,5 +85,7 @@ def _classification(outputs: Tensor, targets: Tensor) -> dict[str, float]:
     if len(np.unique(wanted)) == n_classes:
         shares = outputs.double().softmax(1).numpy()
         scores = shares[:, 1] if n_classes == 2 else shares
-        metrics["auc"] = float(roc_auc_score(wanted, scores, multi_class="ovr", labels=None if n_classes == 2 else range(n_classes)))
+        metrics["auc"] = float(
+            roc_auc_score(wanted, scores, multi_class="ovr", labels=None if n_classes == 2 else range(n_classes))
+        )
     return metrics

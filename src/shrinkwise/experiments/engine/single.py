@@ -103,7 +103,9 @@ class _Run:
             test_rows=split.test_rows,
             seconds=seconds,
             threads=self.recipe.threads,
-            message="" if status is Status.DONE else f"the loss stopped being a finite number in epoch {len(self.curves['train_loss'])}",
+            message=""
+            if status is Status.DONE
+            else f"the loss stopped being a finite number in epoch {len(self.curves['train_loss'])}",
         )
 
     def _train_epoch(self, epoch: int) -> None:
@@ -155,7 +157,7 @@ class _Run:
 
 def _check_outputs(model: nn.Module, outputs: Tensor, n_outputs: int) -> None:
     wanted = f"(batch, {n_outputs})"
-    if outputs.ndim == 2 and outputs.shape[1] == n_outputs or (n_outputs == 1 and outputs.ndim == 1):
+    if (outputs.ndim == 2 and outputs.shape[1] == n_outputs) or (n_outputs == 1 and outputs.ndim == 1):
         return
     raise ModelError(
         f"{type(model).__name__} gives outputs of shape (batch, {', '.join(map(str, outputs.shape[1:]))})",

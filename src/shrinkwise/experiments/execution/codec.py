@@ -22,7 +22,9 @@ def encode_key(key: RunKey) -> str:
 
 def encode(record: Record) -> tuple[str, bytes]:
     """Return a record's numbers as JSON and its arrays as an ``.npz`` archive."""
-    body: dict[str, Any] = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in ("key", "test_rows", *_OUTCOMES)}
+    body: dict[str, Any] = {
+        f.name: getattr(record, f.name) for f in fields(record) if f.name not in ("key", "test_rows", *_OUTCOMES)
+    }
     body["variant"], body["condition"] = dict(record.key.variant), asdict(record.key.condition)
     body["seed"] = record.key.seed
     arrays = {"test_rows": record.test_rows}

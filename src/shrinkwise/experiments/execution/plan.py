@@ -19,7 +19,7 @@ class Plan:
         variants: Configurations under comparison.
         conditions: What the data are like.
         seeds: Seeds; each is paired over the variants of a condition.
-        settings: Whatever else a record depends on, as JSON values by name: data and code fingerprints, epochs, engine, threads, ...
+        settings: Whatever else a record depends on, as JSON values by name: data and code fingerprints, epochs, engine, threads.
     """
 
     variants: tuple[Variant, ...]
@@ -27,7 +27,7 @@ class Plan:
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
 
-    def keys(self) -> list[RunKey]:
+    def runs(self) -> list[RunKey]:
         """List every run, one seed after another, so that an interrupted experiment has whole pairs."""
         return [
             RunKey(variant, condition, seed) for seed in self.seeds for condition in self.conditions for variant in self.variants

@@ -23,7 +23,7 @@ def execute(plan: Plan, train: Train, store: Store, launcher: Launcher, progress
     """
     store.claim(plan)
     missing = store.missing(plan)
-    n_all = len(plan.keys())
+    n_all = len(plan.runs())
     n_done = n_all - len(missing)
     if progress:
         progress(n_done, n_all)

@@ -100,13 +100,13 @@ class Store:
         """List the runs of ``plan`` that are still to be trained; a failed run is one of them."""
         with self._translated(), self._engine.connect() as connection:
             there = set(connection.execute(select(_RECORDS.c.key).where(_RECORDS.c.status != Status.FAILED.value)).scalars())
-        return [key for key in plan.keys() if encode_key(key) not in there]
+        return [key for key in plan.runs() if encode_key(key) not in there]
 
     def records(self, plan: Plan) -> list[Record]:
         """Return the records that are there, in the order of ``plan``."""
         with self._translated(), self._engine.connect() as connection:
             rows = {row.key: row for row in connection.execute(select(_RECORDS))}
-        names = [encode_key(key) for key in plan.keys()]
+        names = [encode_key(key) for key in plan.runs()]
         return [decode(rows[name].body, rows[name].arrays) for name in names if name in rows]
 
     @contextmanager

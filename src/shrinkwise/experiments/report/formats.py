@@ -130,9 +130,15 @@ def norm_text(norm: float) -> str:
 
 
 def metrics_of(answer: Answer, primary: str) -> tuple[str, ...]:
-    """Return the names of all metrics, the primary one first, the others as they come."""
+    """Return the names of all metrics: the primary one, then accuracy and loss as the article has them, then the others."""
     names = dict.fromkeys(name for row in answer.rows for name in row.metrics)
-    return (primary, *(name for name in names if name != primary))
+    first = [primary, *(name for name in ("accuracy", "loss") if name in names)]
+    return tuple(dict.fromkeys([*first, *names]))
+
+
+def headline_metrics(answer: Answer, primary: str) -> tuple[str, ...]:
+    """Return the one or two metrics that a table for people shows, as the article's does; the frame and the CSV hold them all."""
+    return metrics_of(answer, primary)[:2]
 
 
 def find_row(answer: Answer, condition: Condition, variant: Variant) -> Row | None:

@@ -91,12 +91,11 @@ def _neurons(layers: Sequence[Layer]) -> Drawing:
     for place, layer in enumerate(layers):
         between = (xs[place] + xs[place + 1]) / 2
         shapes.append(
-            Shape("text", "penalised" if is_penalised(layer) else "free", between, height + 58, words=penalty_words(layer))
+            Shape("text", "penalised" if is_penalised(layer) else "free", between, height + 41, words=penalty_words(layer))
         )
-        shapes += [Shape("text", "note", xs[place + 1], height + 39, words=layer.note)] if layer.note else []
     chain = " to ".join(f"{size:,}" for size in sizes)
     alt = f"A fully connected network of {chain} neurons. " + " ".join(f"{each.name}: {penalty_words(each)}." for each in layers)
-    return Drawing(int(xs[-1] + 70), int(height + 72), tuple(shapes), alt)
+    return Drawing(int(xs[-1] + 70), int(height + 55), tuple(shapes), alt)
 
 
 def _places(size: int, middle: float) -> list[float]:
@@ -122,11 +121,10 @@ def _boxes(layers: Sequence[Layer]) -> Drawing:
             continue
         role = "penalised" if is_penalised(layer) else "free"
         sizes = f" {layer.n_in:,} → {layer.n_out:,}" if layer.n_in and layer.n_out else ""
-        note = f" · {layer.note}" if layer.note else ""
         shapes += [
             Shape("rect", role, x, y, _BOX_WIDTH, _BOX_HEIGHT),
             Shape("text", "box", x + 12, y + 19, words=f"{layer.name}: {layer.kind}{sizes}"),
-            Shape("text", "box-note", x + 12, y + 36, words=f"{penalty_words(layer)} · {layer.n_parameters:,} parameters{note}"),
+            Shape("text", "box-note", x + 12, y + 36, words=f"{penalty_words(layer)} · {layer.n_parameters:,} parameters"),
         ]
         y += _BOX_HEIGHT + _BOX_GAP
     alt = "A network of these layers, input to output: " + " ".join(

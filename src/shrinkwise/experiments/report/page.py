@@ -13,7 +13,7 @@ from shrinkwise.errors import MissingExtraError
 from shrinkwise.experiments.records import Condition, Record
 from shrinkwise.experiments.report import curves, differences, gains, network, strengths, words
 from shrinkwise.experiments.report.chart import Chart, LegendEntry
-from shrinkwise.experiments.report.formats import NOTHING, metrics_of, scale_of
+from shrinkwise.experiments.report.formats import NOTHING, headline_metrics, scale_of
 from shrinkwise.experiments.report.lines import Line, level_of, lines_of
 from shrinkwise.experiments.report.styles import style
 from shrinkwise.experiments.report.table import caption_of
@@ -108,7 +108,7 @@ def _context(answer: Answer, study: Study, records: Sequence[Record]) -> dict[st
     training = _training(answer, study, records)
     charts = [chart for section in sections.values() for chart in section]
     charts += [*training.learning, *training.norms] if training else []
-    metrics = metrics_of(answer, study.primary_metric)
+    metrics = headline_metrics(answer, study.primary_metric)
     return {
         "answer": answer,
         "study": study,

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def runs_frame(records: Sequence[Record], study: Study) -> pd.DataFrame:
     """Return one row for each run.
 
-    Columns: the variant's settings; ``train_size`` and ``label_noise``; ``seed``, ``status``, ``collapsed``, ``lam`` (the strength as in mean
-    loss + (lam/2)·Σw²); ``n_train``, ``n_val``, ``n_test``; every metric on the test rows at the judged epoch, and as ``last_*`` and
-    ``best_val_*`` at the last epoch and at that of best validation loss; ``weight_norm``, ``seconds``, ``message``; the primary metric
-    row by row as ``*_rows`` where it is a mean over rows, and ``test_rows`` where each seed has its own.
+    Columns: the variant's settings; ``train_size`` and ``label_noise``; ``seed``, ``status``, ``collapsed``, ``lam`` (the strength
+    as in mean loss + (lam/2)·Σw²); ``n_train``, ``n_val``, ``n_test``; every metric on the test rows at the judged epoch, and as
+    ``last_*`` and ``best_val_*`` at the last epoch and at that of best validation loss; ``weight_norm``, ``seconds``, ``message``;
+    the primary metric row by row as ``*_rows`` where it is a mean over rows, and ``test_rows`` where each seed has its own.
 
     Args:
         records: What the runs left.

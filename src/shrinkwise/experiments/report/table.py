@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shrinkwise.errors import MissingExtraError
 from shrinkwise.experiments.records import Condition, Status
-from shrinkwise.experiments.report.formats import NOTHING, find_comparison, metrics_of, scale_of
+from shrinkwise.experiments.report.formats import NOTHING, find_comparison, headline_metrics, metrics_of, scale_of
 from shrinkwise.experiments.report.lines import Line, level_of, lines_of
 from shrinkwise.experiments.stats.answer import Answer, Row
 from shrinkwise.experiments.study import Study
@@ -52,7 +52,7 @@ def markdown(answer: Answer, study: Study) -> str:
     Cells are mean ± standard deviation over seeds with the difference from the base in brackets; accuracy in per cent, its
     differences in points.
     """
-    metrics = metrics_of(answer, study.primary_metric)
+    metrics = headline_metrics(answer, study.primary_metric)
     titles = [scale_of(answer, metric).title for metric in metrics]
     unit = scale_of(answer, study.primary_metric).difference_unit
     interval = f"{level_of(answer)} interval of the difference" + (f" ({unit})" if unit else "")

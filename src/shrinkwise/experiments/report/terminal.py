@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shrinkwise.errors import MissingExtraError
-from shrinkwise.experiments.report.formats import NOTHING, metrics_of, scale_of
+from shrinkwise.experiments.report.formats import NOTHING, headline_metrics, scale_of
 from shrinkwise.experiments.report.lines import Line, level_of, lines_of
 from shrinkwise.experiments.report.table import caption_of
 from shrinkwise.experiments.stats.answer import Answer, Finding
@@ -48,16 +48,12 @@ def show(answer: Answer, study: Study, console: Console | None = None) -> None:
     for condition in answer.conditions:
         console.print()
         console.print(Text(caption_of(answer, condition), style="underline"))
-        console.print(_table(answer, study, lines_of(answer, condition, _two_metrics(answer, study)), console.width))
+        console.print(
+            _table(answer, study, lines_of(answer, condition, headline_metrics(answer, study.primary_metric)), console.width)
+        )
     console.print()
     for note in answer.notes:
         console.print(Padding(Text(f"• {note}"), (0, 0, 0, 1)), highlight=False)
-
-
-def _two_metrics(answer: Answer, study: Study) -> tuple[str, ...]:
-    """Return the primary metric and one other: the loss where there is one, as in the article's table."""
-    primary, *others = metrics_of(answer, study.primary_metric)
-    return (primary, "loss") if "loss" in others else (primary, *others[:1])
 
 
 def _table(answer: Answer, study: Study, lines: tuple[Line, ...], width: int) -> Table:
@@ -65,7 +61,7 @@ def _table(answer: Answer, study: Study, lines: tuple[Line, ...], width: int) ->
     from rich.table import Table
     from rich.text import Text
 
-    scales = [scale_of(answer, metric) for metric in _two_metrics(answer, study)]
+    scales = [scale_of(answer, metric) for metric in headline_metrics(answer, study.primary_metric)]
     unit = f", {scales[0].difference_unit}" if scales[0].difference_unit else ""
     is_wide = width >= _WIDTH_OF_ALL_COLUMNS
     has_norm = is_wide and any(line.norm != NOTHING for line in lines)
