@@ -15,7 +15,7 @@ import torch
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.data import Dataset, as_dataset, cut
-from shrinkwise.experiments.engine import NamedOptimizer, Recipe, build_model, decay_of, metric_names
+from shrinkwise.experiments.engine import NamedOptimizer, Recipe, build_model, decay_of, metric_names, predict
 from shrinkwise.experiments.engine.recipe import ModelFactory, OptimizerFactory
 from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, execute
 from shrinkwise.experiments.execution.resume import Progress
@@ -147,7 +147,9 @@ class Experiment:
         """What is asked, of which data and which network; building it checks the data of every condition and the model."""
         splits = [cut(self.dataset, condition, self.seeds[0]) for condition in self.conditions]
         largest = max(splits, key=lambda split: len(split.y_train))
-        model = build_model(self.recipe, self.variants[0], self.seeds[0], torch.from_numpy(largest.x_train[:2]))
+        rows = torch.from_numpy(largest.x_train[:2])
+        model = build_model(self.recipe, self.variants[0], self.seeds[0], rows)
+        predict(self.recipe, model, rows)
         optimizer = self.recipe.optimizer(param_groups(model, 0.0, apply_to=self.recipe.apply_to))
         names = {placement.name for placement in penalised(place(model), self.recipe.apply_to)}
         group = optimizer.param_groups[0]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from shrinkwise.errors import SettingError, AllSettingsError, did_you_mean
+from shrinkwise.errors import AllSettingsError, SettingError, did_you_mean
 from shrinkwise.experiments.data import Dataset, load
 from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.engine.optimizers import DEFAULT_DECAY, DEFAULT_LR
@@ -36,7 +36,7 @@ Listed = BeforeValidator(_listed)
 
 
 class Spec(BaseModel):
-    """Everything that ``shrinkwise compare`` can be told: the field ``label_noise`` is the flag ``--label-noise`` and a TOML key."""
+    """Everything that ``shrinkwise compare`` can be told: field ``label_noise`` is the flag ``--label-noise`` and a TOML key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 

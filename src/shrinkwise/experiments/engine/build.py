@@ -1,4 +1,4 @@
-"""From a recipe to the network of one run."""
+"""From a recipe to the network of one run, and what it predicts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from shrinkwise.errors import ModelError
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.records import Variant
 from shrinkwise.seeding import isolated_rng
@@ -29,3 +30,22 @@ def build_model(recipe: Recipe, variant: Variant, seed: int, rows: Tensor) -> nn
             with torch.no_grad():
                 model(rows)
     return model
+
+
+def predict(recipe: Recipe, model: nn.Module, rows: Tensor) -> Tensor:
+    """Return a network's outputs in eval mode, without a graph, shape ``(batch, n_outputs)`` or, for one output, ``(batch,)``.
+
+    Raises:
+        ModelError: They have another shape.
+    """
+    model.eval()
+    with torch.no_grad():
+        outputs: Tensor = model(rows)
+    n = recipe.n_outputs
+    if outputs.shape == (len(rows), n) or (n == 1 and outputs.shape == (len(rows),)):
+        return outputs
+    raise ModelError(
+        f"{type(model).__name__} gives outputs of shape (batch, {', '.join(map(str, outputs.shape[1:]))})",
+        f"these data need outputs of shape (batch, {n})",
+        f"let the last layer give {n} number{'s' if n > 1 else ''} a row",
+    )

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from shrinkwise.errors import ModelError
 from shrinkwise.experiments.data import Split
-from shrinkwise.experiments.engine.build import build_model
+from shrinkwise.experiments.engine.build import build_model, predict
 from shrinkwise.experiments.engine.metrics import constant_loss, criterion, means, per_row, summary
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
@@ -148,22 +147,7 @@ class _Run:
         )
 
     def _predict(self, x: Tensor) -> Tensor:
-        self.model.eval()
-        with torch.no_grad():
-            outputs = torch.cat([self.model(rows) for rows in x.split(_EVALUATION_ROWS)])
-        _check_outputs(self.model, outputs, self.recipe.n_outputs)
-        return outputs
-
-
-def _check_outputs(model: nn.Module, outputs: Tensor, n_outputs: int) -> None:
-    wanted = f"(batch, {n_outputs})"
-    if (outputs.ndim == 2 and outputs.shape[1] == n_outputs) or (n_outputs == 1 and outputs.ndim == 1):
-        return
-    raise ModelError(
-        f"{type(model).__name__} gives outputs of shape (batch, {', '.join(map(str, outputs.shape[1:]))})",
-        f"these data need outputs of shape {wanted}",
-        f"let the last layer give {n_outputs} number{'s' if n_outputs > 1 else ''} a row",
-    )
+        return torch.cat([predict(self.recipe, self.model, rows) for rows in x.split(_EVALUATION_ROWS)])
 
 
 @contextmanager
