@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import fingerprints, small_experiment
 from torch import nn
 
 import shrinkwise as sw
@@ -16,6 +15,7 @@ from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, Status
+from small import fingerprints, small_experiment
 
 
 def blobs(n: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,7 +93,7 @@ def test_an_interrupted_experiment_keeps_what_had_ended(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             small_experiment().run(tmp_path / str(jobs), jobs=jobs, progress=stop_after_three)
         seen: list[int] = []
-        result = small_experiment().run(tmp_path / str(jobs), jobs=1, progress=lambda n_done, n_all: seen.append(n_done))
+        result = small_experiment().run(tmp_path / str(jobs), jobs=1, progress=lambda n_done, _, seen=seen: seen.append(n_done))
         assert seen[0] == 3
         assert len(result.records) == 16
 

@@ -12,6 +12,8 @@ from shrinkwise.cli.demo import demo
 from shrinkwise.cli.verdict import verdict
 from shrinkwise.errors import SettingError, did_you_mean
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="shrinkwise",
     help="Does L2 help this network, how strongly should it act, and can one be sure? `shrinkwise demo` shows it in a minute.",
@@ -40,6 +42,9 @@ def run(argv: Sequence[str]) -> int:
         raise _usage(error, argv) from None
     except typer.Abort:
         raise KeyboardInterrupt from None
+    if code == INTERRUPTED:
+        # Typer turns Ctrl-C into this code and says nothing.
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from typing import Protocol
 
 from shrinkwise.experiments.records import Record, RunKey
+
+_LOOK_EVERY_S = 0.5
 
 Train = Callable[[RunKey], Record]
 """Trains one run; must give the same record in any process and any order."""
@@ -44,7 +49,7 @@ def _in_workers(train: Train, keys: Sequence[RunKey], jobs: int) -> Iterator[Rec
     from loky import ProcessPoolExecutor
 
     # The data travel once a worker, with the initializer, and not once a run.
-    pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(train,))
+    pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(train, os.getpid()))
     try:
         for future in as_completed([pool.submit(_train_in_worker, key) for key in keys]):
             yield future.result()
@@ -57,11 +62,19 @@ def _in_workers(train: Train, keys: Sequence[RunKey], jobs: int) -> Iterator[Rec
 _train: Train | None = None
 
 
-def _become_worker(train: Train) -> None:
-    """Keep what to train with, and leave Ctrl-C to the parent, which ends its workers itself."""
+def _become_worker(train: Train, parent: int) -> None:
+    """Keep what to train with, leave Ctrl-C to the parent, which ends its workers itself, and end when the parent is killed."""
     global _train
     _train = train
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process once the parent is gone: a process that outlives its parent is given another one."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(1)
 
 
 def _train_in_worker(key: RunKey) -> Record:
