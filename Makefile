@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint types imports docs examples clean
+.PHONY: demo test check lint types imports docs bare examples clean
 
 demo: $(READY)
 	$(BIN)/shrinkwise demo
@@ -34,6 +34,14 @@ imports: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# The regularization wing in an environment that has torch and numpy and nothing else.
+bare: $(READY)
+	@rm -rf build/bare
+	@$(PYTHON) -m venv build/bare
+	@build/bare/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt .
+	build/bare/bin/python examples/decay_the_right_weights.py
+	build/bare/bin/shrinkwise demo; test $$? = 2
 
 examples: $(READY)
 	@for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example" || exit 1; done
