@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -205,3 +207,48 @@ def test_a_kill_inside_a_transaction_leaves_no_half_record(moment, n_before, tmp
     connection.close()
     assert len(bodies) == n_before
     assert fingerprints(small_experiment().run(Path(tmp_path), jobs=1).records) == fingerprints(uninterrupted)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that ``pid`` started, as Linux lists them."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def n_records(path: Path) -> int:
+    if not path.exists():
+        return 0
+    connection = sqlite3.connect(path)
+    try:
+        return int(connection.execute("select count(*) from records").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are listed as Linux lists them")
+def test_a_killed_command_leaves_no_workers_and_goes_on(tmp_path):
+    line = "compare --data digits --classes 0-2 --l2 0,0.1 --hidden 8 --epochs 40 --seeds 8 --jobs 2 --json --out"
+    command = [sys.executable, "-c", "import sys; from shrinkwise.cli.main import main; sys.exit(main())", *line.split()]
+    killed = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while n_records(tmp_path / "killed" / "runs.sqlite") < 3:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    workers = children_of(killed.pid)
+    killed.kill()
+    killed.wait()
+    assert len(workers) >= 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived the command by twenty seconds"
+        time.sleep(0.1)
+    answers = []
+    for folder in ("killed", "whole"):
+        done = subprocess.run([*command, str(tmp_path / folder)], capture_output=True, text=True, check=True)
+        answer = json.loads(done.stdout)
+        answer["experiment"].pop("seconds")
+        answers.append(answer)
+        if folder == "killed":
+            assert "going on from there" in " ".join(done.stderr.split())
+    assert answers[0] == answers[1]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from shrinkwise.experiments.stats import Estimate, Finding
-from shrinkwise.experiments.stats.finding import judge, margin_of, seeds_needed
+from shrinkwise.experiments.stats.finding import judge, seeds_needed
+from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.stats.skewed import Uncertainty
 
 
@@ -44,7 +45,7 @@ def test_finding_without_a_test_goes_by_the_interval():
     ("metric", "base", "margin"), [("accuracy", 0.9, 0.005), ("auc", 0.9, 0.005), ("loss", 0.5, 0.01), ("rmse", 3.0, 0.06)]
 )
 def test_margin_of_rates_is_half_a_point_and_of_losses_a_share(metric, base, margin):
-    assert margin_of(metric, base) == pytest.approx(margin)
+    assert margin_of(metric).width(base) == pytest.approx(margin)
 
 
 def mean(point, per_seed=1.0, shared=0.0):

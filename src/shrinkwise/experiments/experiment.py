@@ -20,10 +20,10 @@ from shrinkwise.experiments.engine.recipe import ModelFactory, OptimizerFactory
 from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, execute
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.grid import read_conditions, read_seeds, read_variants
-from shrinkwise.experiments.margin import margin_of
 from shrinkwise.experiments.models import outline
 from shrinkwise.experiments.records import Condition, Setting
 from shrinkwise.experiments.result import Result
+from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
 from shrinkwise.regularization.apply import param_groups
 from shrinkwise.regularization.rules import ApplyTo, penalised, place

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.foreign import Columns, measurements_of, read_runs, test_rows_of
-from shrinkwise.experiments.margin import Margin, margin_of
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats import Measurement
+from shrinkwise.experiments.stats.margin import Margin, margin_of
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:

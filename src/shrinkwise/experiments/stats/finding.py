@@ -6,7 +6,7 @@ import math
 
 from scipy import special
 
-from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER, Estimate, Finding
+from shrinkwise.experiments.stats.answer import Estimate, Finding
 from shrinkwise.experiments.stats.flips import ALPHA, floor_of_seeds
 from shrinkwise.experiments.stats.skewed import LEVEL, Uncertainty
 
@@ -14,20 +14,6 @@ MOST_SEEDS = 1_000
 """Where more seeds than this would be needed, no number is given."""
 
 _POWER = 0.8
-_MARGIN_OF_RATES = 0.005
-_MARGIN_OF_LOSSES = 0.02
-
-
-def margin_of(metric: str, base: float) -> float:
-    """Return the half-width of what counts as equivalent for a metric that is not the primary one.
-
-    Half a point for metrics that are rates (accuracy, f1, auc, r2), 2 % of the base's value for the others.
-
-    Args:
-        metric: Name of the metric.
-        base: Mean of the base.
-    """
-    return _MARGIN_OF_RATES if HIGHER_IS_BETTER.get(metric, False) else _MARGIN_OF_LOSSES * abs(base)
 
 
 def judge(difference: Estimate, margin: float, *, is_higher_better: bool, p_adjusted: float | None, has_test: bool) -> Finding:

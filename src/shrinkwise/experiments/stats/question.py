@@ -9,7 +9,7 @@ import numpy as np
 
 from shrinkwise.errors import DataError
 from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER, Measurement
-from shrinkwise.experiments.stats.finding import margin_of
+from shrinkwise.experiments.stats.margin import Margin, margin_of
 from shrinkwise.experiments.stats.pairing import Seed
 from shrinkwise.experiments.stats.skewed import Uncertainty
 from shrinkwise.experiments.stats.uncertainty import TestRows, overlapping_splits, seeds_alone, shared_rows
@@ -69,8 +69,8 @@ class Question:
     def margin(self, metric: str, base: float) -> float:
         """Return the half-width of what counts as equivalent, in the unit of the metric, where the base's mean is ``base``."""
         if metric != self.study.primary_metric:
-            return margin_of(metric, base)
-        return self.study.margin * abs(base) if self.study.is_margin_relative else self.study.margin
+            return margin_of(metric).width(base)
+        return Margin(self.study.margin, self.study.is_margin_relative).width(base)
 
     def _mean(
         self, metric: str, runs: Sequence[Measurement], values: Sequence[float], by_row: Sequence[np.ndarray | None]

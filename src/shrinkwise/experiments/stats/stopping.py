@@ -45,14 +45,15 @@ def _left(gain: Comparison, over: Comparison, both: Mapping[_Key, Comparison]) -
     if _is_nothing(gain, over):
         done = f"early stopping would have done the same as {gain.variant.name}"
     elif left < sign * gain.difference.point:
-        done = f"early stopping would have done part of what {gain.variant.name} does"
+        share = "part" if over.finding is Finding.HELPS else "part, if not all,"
+        done = f"early stopping would have done {share} of what {gain.variant.name} does"
     else:
         done = f"early stopping would have done nothing of what {gain.variant.name} does"
     whole = amount(metric, abs(gain.difference.point), gain.difference.high - gain.difference.low)
-    text = (
-        f"{done}: of its {whole}, {amount(metric, left, width)} are left ({interval(metric, over.difference, sign)}) "
-        "against a base that keeps its epoch of best validation loss"
-    )
+    rest = amount(metric, left, width)
+    compared = f"of its {whole}, {rest} are left" if left < sign * gain.difference.point else f"its gain is {rest}"
+    told = interval(metric, over.difference, sign)
+    text = f"{done}: {compared} ({told}) against a base that keeps its epoch of best validation loss"
     together = both.get((gain.variant, gain.condition))
     if together is None:
         return text
@@ -63,9 +64,11 @@ def _left(gain: Comparison, over: Comparison, both: Mapping[_Key, Comparison]) -
 def _others(helpers: Sequence[Comparison], over: Mapping[_Key, Comparison]) -> list[str]:
     """Say of the other helpers, by name, for which of them early stopping would have done."""
     same = [c.variant.name for c in helpers if _is_nothing(c, over[c.variant, c.condition])]
-    more = [c.variant.name for c in helpers if c.variant.name not in same]
+    more = [c.variant.name for c in helpers if over[c.variant, c.condition].finding is Finding.HELPS]
+    open_ = [c.variant.name for c in helpers if c.variant.name not in (*same, *more)]
     said = [f"it would have done the same as {listed(same)}"] if same else []
-    return said + ([f"{listed(more)} {'adds' if len(more) == 1 else 'add'} to it"] if more else [])
+    said += [f"{listed(more)} {'adds' if len(more) == 1 else 'add'} to it"] if more else []
+    return said + ([f"whether {listed(open_)} {'adds' if len(open_) == 1 else 'add'} to it is open"] if open_ else [])
 
 
 def _is_nothing(gain: Comparison, over: Comparison) -> bool:

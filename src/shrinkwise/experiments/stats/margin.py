@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from shrinkwise.errors import SettingError
+from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER
 
 _DEFAULT_POINTS = 0.5
 _DEFAULT_PER_CENT = 2.0
@@ -23,6 +24,10 @@ class Margin:
     value: float
     is_relative: bool
 
+    def width(self, base: float) -> float:
+        """Return the half-width in the metric's own unit, given the mean of the base."""
+        return self.value * abs(base) if self.is_relative else self.value
+
 
 def margin_of(metric: str, given: float | None = None) -> Margin:
     """Return the margin of a metric.
@@ -37,7 +42,7 @@ def margin_of(metric: str, given: float | None = None) -> Margin:
     >>> margin_of("accuracy"), margin_of("loss", 5)
     (Margin(value=0.005, is_relative=False), Margin(value=0.05, is_relative=True))
     """
-    is_relative = metric not in ("accuracy", "f1", "auc", "r2")
+    is_relative = not HIGHER_IS_BETTER.get(metric, False)
     value = given if given is not None else _DEFAULT_PER_CENT if is_relative else _DEFAULT_POINTS
     if not (math.isfinite(value) and value >= 0):
         raise SettingError(f"margin is {value}", "it is the half-width of an interval", "give 0 or a positive number")
