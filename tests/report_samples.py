@@ -267,11 +267,11 @@ def _comparison(done: list[Record], variant: Variant, condition: Condition, metr
     is_higher_better = metric in ("accuracy", "r2")
     sign = 1 if is_higher_better else -1
     estimate = _estimate(differences)
-    p = float(stats.ttest_1samp(differences, 0).pvalue) if len(seeds) > 1 and metric == "accuracy" else None
+    p = float(stats.ttest_1samp(differences, 0).pvalue) if len(seeds) > 1 and metric in ("accuracy", "rmse") else None
     finding = Finding.INCONCLUSIVE
     if max(abs(estimate.low), abs(estimate.high)) < 0.01:
         finding = Finding.EQUIVALENT
-    elif estimate.low > 0 or estimate.high < 0:
+    elif p is not None and (estimate.low > 0 or estimate.high < 0):
         finding = Finding.HELPS if sign * estimate.point > 0 else Finding.HURTS
     return Comparison(
         variant, VARIANTS[0], condition, metric, estimate, _floats(differences), seeds,

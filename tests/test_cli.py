@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from shrinkwise.cli.app import app
 from shrinkwise.cli.main import main
 from shrinkwise.experiments.spec import Spec
+from shrinkwise.experiments.spec_messages import read_toml
 
 QUICK = "--data digits --classes 0-1 --epochs 2 --seeds 2 --hidden 4 --jobs 1"
 
@@ -149,7 +151,27 @@ MISTAKES = {
     "unknown command": ("compere --data digits", ["'compere' is no command", "Did you mean 'compare'?"]),
     "flag without a value": ("compare --data", ["--data"]),
     "no data": ("compare", ["data is missing"]),
-    "negative λ": ("compare --data digits --l2 0,-0.1", ["l2 is", "-0.1", "greater than or equal to 0"]),
+    "negative λ": ("compare --data digits --l2 0,-0.1", ["l2 is '-0.1'", "greater than or equal to 0", "--l2 0,0.01,0.1,1"]),
+    "one value that is wrong": ("compare --data digits --l2 0.1 --dropout 0,1.5", ["dropout is '1.5'", "less than 1"]),
+    "no jobs": ("compare --data digits --jobs 0", ["jobs is '0'", "greater than or equal to 1"]),
+    "momentum of adam": ("compare --data digits --optimizer adam --momentum 0.5", ["momentum is given for adam"]),
+    "a form of no dropout": ("compare --data digits --dropout-article", ["no variant has dropout", "--dropout 0,0.5"]),
+    "two forms of dropout": (
+        "compare --data digits --dropout 0,0.5 --dropout-article --dropout-hold 3",
+        ["dropout_article is given beside dropout_hold"],
+    ),
+    "TOML of words for numbers": ("compare words.toml", ["jobs is 'many'"]),
+    "TOML that is no text": ("compare bytes.toml", ["is no TOML"]),
+    "auc without a class": ("compare --data noclass.npz --metric auc", ["auc cannot be measured"]),
+    "verdict over another answer": (
+        "verdict runs.csv --vary wd --metric eval_loss --out taken",
+        ["taken holds the answer of another experiment"],
+    ),
+    "verdict of an unknown status": ("verdict status.csv --vary wd --metric eval_loss", ["row 2", "'lost'"]),
+    "verdict of sizes and examples": (
+        "verdict runs.csv --vary wd --metric eval_loss --n-train seed --n-test seed --examples seed",
+        ["without test_rows"],
+    ),
     "λ that is no number": ("compare --data digits --l2 0,much", ["l2 is", "'much'"]),
     "λ that is NaN": ("compare --data digits --l2 0,nan", ["l2 is", "finite number"]),
     "dropout of one": ("compare --data digits --dropout 1", ["dropout is", "less than 1"]),
@@ -195,6 +217,11 @@ def mistaken_folder(tmp_path_factory):
     write_table(folder / "doubled.csv", table_of_runs(seed=[1, 1, 2, 2, 2, 2]))
     write_table(folder / "gap.csv", table_of_runs(eval_loss=[1.0, None, 1.1, 0.8, 1.0, 0.9]))
     write_table(folder / "nobase.csv", table_of_runs(wd=[0.1, 0.2] * 3))
+    write_table(folder / "words.toml", 'data = "digits"\njobs = "many"\n')
+    (folder / "bytes.toml").write_bytes(b'data = "\xff\xfe"')
+    write_table(folder / "status.csv", table_of_runs(status=["done", "lost", *["done"] * 4]))
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(folder / "noclass.npz", x_train=x, y_train=np.arange(60) % 3, x_test=x[:20], y_test=np.arange(20) % 2)
     cut_short(folder / "idx")
     code = main(shlex.split(f"compare {QUICK} --l2 0,0.1 --out {folder}/taken"))
     assert code == 0
@@ -230,15 +257,46 @@ def test_fewer_seeds_than_the_floor_is_no_mistake(capsys):
     assert "No p is given: with 2 pairs of runs" in " ".join(out.split())
 
 
-def test_help_of_every_command_gives_an_example_and_a_default(capsys):
+def test_help_of_every_command_gives_an_example(capsys):
     for command in (c.callback.__name__ for c in app.registered_commands if c.callback):
         code, out, _ = shrinkwise(f"{command} --help", capsys)
         assert code == 0
         assert f"Example: shrinkwise {command}" in " ".join(out.split())
 
 
-def test_every_flag_of_compare_is_a_key_of_the_settings_with_a_help_text():
-    assert all(field.description for field in Spec.model_fields.values())
+def test_every_setting_is_a_flag_with_its_default_in_the_help(capsys):
+    _, out, _ = shrinkwise("compare --help", capsys)
+    words = out.replace("│", " ").split()
+    assert [name for name in Spec.model_fields if f"--{name.replace('_', '-')}" not in words] == []
+    assert "(default: 0,0.01,0.1,1)" in " ".join(words)
+
+
+def test_the_toml_of_the_documentation_is_read(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "quickstart.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "docs.toml").write_text(text)
+    spec = Spec.read(read_toml(tmp_path / "docs.toml"))
+    assert (spec.target, spec.no_header, spec.l2, spec.dropout) == ("-1", True, [0, 0.001, 0.01, 0.1], [0, 0.2])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train_size": [1_000_000], "l2": [0, 0.123456789]},
+        {"classes": [0, 1], "target": -1, "no_header": True, "hidden": [64, 32]},
+        {"dropout": [0, 0.5], "dropout_article": True, "margin": 0.25, "lr": 1e-5},
+    ],
+)
+def test_the_command_says_everything_and_is_read_back(settings):
+    spec = Spec.read({"data": "a b.csv"} | settings)
+    words = shlex.split(spec.command())[2:]
+    given: dict[str, str | bool] = {}
+    for word in words:
+        if word.startswith("--"):
+            given[word[2:].replace("-", "_")] = True
+        else:
+            given[list(given)[-1]] = word
+    assert Spec.read(given) == spec
 
 
 def test_every_command_is_in_the_readme():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -181,6 +182,28 @@ def test_a_run_that_leaves_the_finite_numbers_is_diverged():
     assert record.last is None
     assert "finite" in record.message
     assert not record.collapsed
+
+
+def test_a_last_row_that_would_stand_alone_joins_the_batch_before():
+    """A batch norm cannot be trained on one row; 65 rows in batches of 32 leave one over."""
+
+    def model(variant: Variant) -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+    split = cut(digits("0-2"), Condition(train_size=65), seed=5)
+    assert run(recipe=replace(RECIPE, model=model), split=split).status is Status.DONE
+
+
+def test_a_model_that_draws_from_pythons_own_generator_hangs_on_the_seed():
+    def model(variant: Variant) -> nn.Module:
+        network = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
+        nn.init.constant_(network[0].bias, random.random())
+        return network
+
+    recipe = replace(RECIPE, model=model)
+    first = run(recipe=recipe)
+    random.seed(1)
+    assert run(recipe=recipe).fingerprint() == first.fingerprint()
 
 
 def test_outputs_that_do_not_fit_are_said_in_one_message():

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-from shrinkwise.errors import StoreError
+from dying import append_for_ever, run_small, run_small_and_die
+from shrinkwise.errors import StoreError, WorkerError
+from shrinkwise.experiments.data import digits
+from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.execution import LocalLauncher, Store, Trainer, execute
 from shrinkwise.experiments.execution.codec import decode, encode
 from shrinkwise.experiments.grid import grid
-from shrinkwise.experiments.records import Record, RunKey, Status
+from shrinkwise.experiments.models import MLPFactory
+from shrinkwise.experiments.records import Record, RunKey, Status, Variant
 from small import fingerprints, small_experiment
 
 
 @pytest.fixture(scope="module")
 def uninterrupted():
     return small_experiment().run(jobs=1).records
+
+
+def network(variant: Variant, width: int) -> nn.Module:
+    return MLPFactory(64, (width,), 2)(variant)
 
 
 def train(experiment):
@@ -94,7 +109,7 @@ def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
         return Trainer(recipe, experiment.dataset)(key)
 
     with Store(tmp_path) as store:
-        records = execute(experiment.plan, fail_once, store, LocalLauncher())
+        records = execute(experiment.plan, lambda plan: fail_once, store, LocalLauncher(1))
         assert [record.status for record in records if record.key == broken] == [Status.FAILED]
         assert "ZeroDivisionError" in records[3].message
         assert store.missing(experiment.plan) == [broken]
@@ -108,8 +123,13 @@ def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
         ({"batch_size": 16}, "batch_size 16 against 64"),
         ({"unit": "sum"}, "unit sum against half"),
         ({"seeds": 3}, "seeds"),
-        ({"variants": grid(l2=[0, 0.2])}, "variants"),
-        ({"threads": 2}, "threads 2 against 1"),
+        ({"variants": grid(l2=[0, 0.2], dropout=[0, 0.5])}, "variants"),
+        ({"variants": grid(l2=[0, 0.1000000001], dropout=[0, 0.5])}, "variants"),
+        ({"optimizer": NamedOptimizer("sgd", 0.06)}, "optimizer"),
+        ({"optimizer": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9)}, "optimizer"),
+        ({"model": MLPFactory(64, (9,), 2)}, "model"),
+        ({"model": functools.partial(network, width=9)}, "model"),
+        ({"data": digits("0,2")}, "data"),
     ],
 )
 def test_a_folder_of_another_experiment_is_refused_and_left_alone(change, named, tmp_path):
@@ -119,6 +139,60 @@ def test_a_folder_of_another_experiment_is_refused_and_left_alone(change, named,
         small_experiment(**{"seeds": 1, "conditions": [{}]} | change).run(tmp_path, jobs=1)
     assert named in str(caught.value)
     assert (tmp_path / "runs.sqlite").read_bytes() == before
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.06])
+def test_a_value_that_a_factory_closes_over_makes_another_experiment(rate, tmp_path):
+    def experiment(lr: float):
+        return small_experiment(seeds=1, conditions=[{}], optimizer=lambda groups: torch.optim.SGD(groups, lr=lr))
+
+    experiment(0.05).run(tmp_path, jobs=1)
+    if rate == 0.05:
+        assert len(experiment(rate).run(tmp_path, jobs=1).records) == 4
+    else:
+        with pytest.raises(StoreError, match="optimizer"):
+            experiment(rate).run(tmp_path, jobs=1)
+
+
+def test_a_resume_keeps_to_the_thread_count_of_its_plan(tmp_path):
+    def stop(n_done: int, n_all: int) -> None:
+        if n_done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small_experiment(threads=1).run(tmp_path, jobs=1, progress=stop)
+    records = small_experiment(threads=2).run(tmp_path, jobs=1).records
+    assert {record.threads for record in records} == {1}
+
+
+def test_other_versions_may_show_a_finished_experiment_and_not_finish_one(tmp_path, uninterrupted):
+    plan = small_experiment().plan
+    newer = replace(plan, means=plan.means | {"versions": {"torch": "99.0"}})
+    with Store(tmp_path) as store:
+        store.claim(plan)
+        with pytest.raises(StoreError, match=r"begun with torch .* you have torch 99\.0"):
+            store.claim(newer)
+        for record in uninterrupted:
+            store.append(record)
+        assert store.claim(newer).means == plan.means
+
+
+def test_an_odd_folder_name_is_the_folder_of_the_store(tmp_path):
+    folder = tmp_path / "what?x=1 ä"
+    small_experiment(seeds=1).run(folder, jobs=1)
+    assert (folder / "runs.sqlite").is_file()
+
+
+def test_a_worker_that_dies_is_said_and_what_had_ended_is_kept(tmp_path):
+    def dying(variant: Variant) -> nn.Module:
+        if variant["l2"] == 0.1 and multiprocessing.current_process().name.startswith("Loky"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return network(variant, 8)
+
+    experiment = small_experiment(model=dying)
+    with pytest.raises(WorkerError, match="it goes on with the runs that are missing"):
+        experiment.run(tmp_path, jobs=2)
+    assert len(small_experiment(model=dying).run(tmp_path, jobs=1).records) == 16
 
 
 def test_the_order_of_variants_is_no_other_experiment(tmp_path):
@@ -139,74 +213,67 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         Store(tmp_path / "file" / "runs")
 
 
-def killed_while(action, delay: float) -> bool:
-    """Do ``action`` in a forked child, kill it after ``delay`` seconds, and say whether it had still been at work."""
-    child = os.fork()
-    if child == 0:
-        try:
-            action()
-        finally:
-            os._exit(0)
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
+def started(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start a process, forked from one in which torch was imported and never ran: quick, and without its threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dying"])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def lasted(process: BaseProcess) -> None:
+    process.join(60)
+    assert process.exitcode is not None, "the process hangs"
 
 
 @pytest.mark.slow
 def test_twenty_kills_spread_over_the_run_each_resume_to_the_same_records(tmp_path, uninterrupted):
-    expected = fingerprints(uninterrupted)
-    started = time.perf_counter()
-    small_experiment().run(tmp_path / "timed", jobs=1)
-    whole = time.perf_counter() - started
+    lasted(started(run_small, tmp_path / "first"))
+    begun = time.perf_counter()
+    lasted(started(run_small, tmp_path / "timed"))
+    whole = time.perf_counter() - begun
     n_killed = 0
     for i in range(20):
         folder = tmp_path / str(i)
-        n_killed += killed_while(lambda folder=folder: small_experiment().run(folder, jobs=1), whole * (i + 0.5) / 20)
-        assert fingerprints(small_experiment().run(folder, jobs=1).records) == expected
+        process = started(run_small, folder)
+        time.sleep(whole * (i + 0.5) / 20)
+        process.kill()
+        lasted(process)
+        n_killed += process.exitcode == -signal.SIGKILL
+        assert fingerprints(small_experiment().run(folder, jobs=1).records) == fingerprints(uninterrupted)
     assert n_killed >= 15
 
 
 @pytest.mark.parametrize("moment", ["insert", "commit"])
 @pytest.mark.parametrize("n_before", [0, 1, 7])
 def test_a_kill_inside_a_transaction_leaves_no_half_record(moment, n_before, tmp_path, uninterrupted):
-    """The child kills itself in the middle of writing its ``n_before + 1``-th record."""
-    from sqlalchemy import Engine, event
+    process = started(run_small_and_die, tmp_path, moment, n_before)
+    lasted(process)
+    assert process.exitcode == -signal.SIGKILL
+    assert n_records(tmp_path / "runs.sqlite") == n_before
+    assert fingerprints(small_experiment().run(tmp_path, jobs=1).records) == fingerprints(uninterrupted)
 
-    def die_in_transaction() -> None:
-        seen = []
 
-        def maybe_die(statement: str) -> None:
-            seen.append(statement)
-            if len(seen) > n_before:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        @event.listens_for(Engine, "after_cursor_execute")
-        def _(connection, cursor, statement, *rest):
-            if statement.startswith("INSERT INTO records"):
-                if moment == "insert":
-                    maybe_die(statement)
-                else:
-                    connection.info["has_record"] = True
-
-        @event.listens_for(Engine, "commit")
-        def _(connection):
-            if connection.info.pop("has_record", False):
-                maybe_die("commit")
-
-        small_experiment().run(tmp_path, jobs=1)
-
-    child = os.fork()
-    if child == 0:
-        die_in_transaction()
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
-    with sqlite3.connect(tmp_path / "runs.sqlite") as connection:
-        bodies = [json.loads(body) for (body,) in connection.execute("select body from records")]
-    connection.close()
-    assert len(bodies) == n_before
-    assert fingerprints(small_experiment().run(Path(tmp_path), jobs=1).records) == fingerprints(uninterrupted)
+@pytest.mark.slow
+def test_twenty_kills_of_a_process_that_does_nothing_but_commit_leave_every_record_whole(tmp_path, uninterrupted):
+    """Nearly all its time is spent in SQLite's own writes and syncs, so that is where the kills land."""
+    expected = fingerprints(uninterrupted)
+    plan = small_experiment().plan
+    small_experiment().run(tmp_path, jobs=1)
+    for i in range(20):
+        process = started(append_for_ever, tmp_path)
+        ready = tmp_path / f"ready-{process.pid}"
+        while not ready.exists():
+            time.sleep(0.01)
+        time.sleep(0.01 + 0.013 * i)
+        process.kill()
+        lasted(process)
+        connection = sqlite3.connect(tmp_path / "runs.sqlite")
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        connection.close()
+        with Store(tmp_path) as store:
+            assert fingerprints(store.records(plan)) == expected
 
 
 def children_of(pid: int) -> list[int]:

@@ -11,6 +11,7 @@ from torch import nn
 
 import shrinkwise as sw
 from shrinkwise.errors import DataError, ModelError, SettingError, ShrinkwiseError
+from shrinkwise.experiments.data import Dataset, choose_rows
 from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.models import MLPFactory
@@ -128,6 +129,78 @@ def test_a_mistake_is_said_before_anything_is_written(changes, said, tmp_path):
     assert said in str(caught.value)
     assert all((caught.value.fact, caught.value.cause, caught.value.mend))
     assert not (tmp_path / "runs").exists()
+
+
+def two_outputs(variant: sw.Variant) -> nn.Module:
+    return nn.Linear(64, 2 if variant["l2"] == 0 else 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": two_outputs, "variants": grid(l2=[0, 0.1])}, "(batch, 3)"),
+        ({"variants": grid(L2=[0, 0.1])}, "'L2' of the variants is read by nobody"),
+        ({"variants": grid(l2=[0, 0.1], weight_decay=[0, 10])}, "'weight_decay'"),
+        ({"optimizer": lambda groups: torch.optim.Rprop(groups)}, "Rprop does not apply the weight_decay"),
+        (
+            {"optimizer": lambda groups: torch.optim.SGD([p for g in groups for p in g["params"]], lr=0.1)},
+            "SGD does not apply the weight_decay",
+        ),
+        ({"base": {"l2": 7}}, "the base is l2=7"),
+        ({"variants": [{"l2": 0, "norm": None}, {"l2": 1, "norm": None}]}, "a setting is a number, a word"),
+        ({"task": "regression"}, "was read as classification"),
+    ],
+    ids=["outputs", "unknown", "other name", "no decay", "groups ignored", "base", "none", "task"],
+)
+def test_what_would_fail_later_or_do_nothing_is_refused_at_once(changes, said, tmp_path):
+    with pytest.raises(ShrinkwiseError) as caught:
+        small_experiment(**changes).run(tmp_path / "runs", jobs=1)
+    assert said in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_sizes_that_differ_by_seed_are_checked_for_every_seed(tmp_path):
+    """With groups of unequal size, one seed can hold fewer training rows than another."""
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(2, 30, size=14)
+    groups = np.repeat(np.arange(14), sizes)
+    x = generator.normal(size=(len(groups), 4)).astype(np.float32)
+    data = Dataset.from_arrays(x, np.arange(len(groups)) % 2, groups=groups)
+    n_train = {seed: len(choose_rows(data, Condition(), seed)[0]) for seed in range(8)}
+    most, fewest = max(n_train, key=n_train.__getitem__), min(n_train, key=n_train.__getitem__)
+    assert n_train[fewest] < n_train[most], "else there is nothing to show"
+    experiment = small_experiment(
+        model=MLPFactory(4, (4,), 2), data=data, conditions=[{"train_size": n_train[most]}], seeds=[most, fewest]
+    )
+    with pytest.raises(DataError, match="training rows were asked for"):
+        experiment.run(tmp_path / "runs", jobs=1)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_a_plain_variant_the_first_is_the_base():
+    result = small_experiment(variants=grid(l2=[0.01, 0.1])).run(jobs=1)
+    assert result.answer.base["l2"] == 0.01
+    named = small_experiment(variants=grid(l2=[0.01, 0.1]), base={"l2": 0.1}).run(jobs=1)
+    assert named.answer.base["l2"] == 0.1
+
+
+def test_a_failed_run_says_why(tmp_path):
+    def breaks(variant: sw.Variant) -> nn.Module:
+        return Broken() if variant["l2"] else MLPFactory(64, (8,), 2)(variant)
+
+    result = small_experiment(model=breaks, variants=grid(l2=[0, 0.1])).run(jobs=1)
+    assert {record.message for record in result.failures} == {"RuntimeError: out of order"}
+    assert len(result.failures) == 4
+
+
+class Broken(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(64, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise RuntimeError("out of order")
+        return super().forward(x)
 
 
 def test_each_mistake_is_also_the_exception_that_a_caller_expects():

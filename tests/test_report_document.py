@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import report_samples as samples
+from shrinkwise.experiments.records import Condition
 from shrinkwise.experiments.report import to_document
 
 EXPERIMENT = {
@@ -22,7 +23,7 @@ def test_document_holds_the_agreed_fields_and_no_nan(make):
     assert document["verdict"] == sample.answer.sentence
     for row in document["table"]:
         assert row.keys() >= {"variant", "condition", "settings", "n", "status", "collapsed", "metrics", "weight_norm"}
-        assert row["condition"].keys() == {"train_size", "label_noise"}
+        assert row["condition"].keys() == {"train_size", "label_noise", "label"}
         assert row["status"].keys() >= {"done", "diverged", "failed"}
         assert all(metric.keys() >= {"point", "low", "high", "std"} for metric in row["metrics"].values())
     for comparison in document["comparisons"]:
@@ -68,3 +69,14 @@ def test_document_keeps_early_stopping_beside_the_agreed_fields():
 
     assert len(stopped["both_stopped"]) == len(stopped["base_stopped"]) == 14
     assert stopped["base_stopped"][0]["difference"]["point"] == sample.answer.over_stopped_base[0].difference.point
+
+
+def test_document_tells_conditions_that_were_made_elsewhere_apart():
+    sample = samples.classic()
+    names = dict(zip(sample.answer.conditions, (Condition(label="task=cola"), Condition(label="task=rte")), strict=True))
+    rows = tuple(replace(row, condition=names[row.condition]) for row in sample.answer.rows)
+    compared = tuple(replace(each, condition=names[each.condition]) for each in sample.answer.comparisons)
+    document = to_document(replace(sample.answer, rows=rows, comparisons=compared), sample.study)
+
+    for part in ("table", "comparisons"):
+        assert {each["condition"]["label"] for each in document[part]} == {"task=cola", "task=rte"}

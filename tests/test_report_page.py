@@ -3,12 +3,16 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 import report_samples as samples
+from shrinkwise.experiments.records import Status
 from shrinkwise.experiments.report import page, plot
+from shrinkwise.experiments.report.words import estimand
+from shrinkwise.experiments.stats.uncertainty import AS_GIVEN, CROSSED, OVERLAP_BY_SIZES
 
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))), None
@@ -124,6 +128,66 @@ def test_page_leaves_out_sections_without_data(name, absent):
     ]
     sections += ["weight norm", "What exactly is estimated", "The command that reproduces it"]
     assert [section for section in sections if section not in text] == [each for each in sections if each in absent]
+
+
+FINITE, NADEAU, GIVEN = "the finite test set of 181 rows", "Nadeau and Bengio", "taken as given"
+
+
+@pytest.mark.parametrize(
+    ("method", "is_resampled", "said"),
+    [
+        (CROSSED, True, {FINITE, "Every seed cuts its own", "crossed random effects"}),
+        (CROSSED, False, {FINITE, "All seeds are tested on the same rows", "crossed random effects"}),
+        (OVERLAP_BY_SIZES, True, {FINITE, "Every seed cuts its own", NADEAU}),
+        (AS_GIVEN, False, {"For accuracy and loss", GIVEN}),
+        (AS_GIVEN, True, {"For accuracy and loss", GIVEN, "Every seed cuts its own"}),
+    ],
+)
+def test_page_says_of_the_test_rows_what_the_method_did(method, is_resampled, said):
+    sample = samples.classic()
+    compared = tuple(
+        replace(each, difference=replace(each.difference, method=f"t, {method}")) for each in sample.answer.comparisons
+    )
+    sentences = estimand(replace(sample.answer, comparisons=compared), replace(sample.study, is_resampled=is_resampled))
+
+    text = " ".join(sentence for sentence in sentences if not sentence.startswith("Intervals cover"))
+    every = {FINITE, NADEAU, GIVEN, "Every seed cuts its own", "All seeds are tested on the same rows", "crossed random effects"}
+    assert {words for words in every | said if words in text} == said
+
+
+def test_page_names_the_metric_whose_test_set_is_taken_as_given():
+    sample = samples.classic()
+    methods = {"accuracy": CROSSED, "loss": AS_GIVEN}
+    compared = tuple(
+        replace(each, difference=replace(each.difference, method=methods[each.metric])) for each in sample.answer.comparisons
+    )
+    text = " ".join(estimand(replace(sample.answer, comparisons=compared), sample.study))
+    assert "For loss, the test set is taken as given" in text
+    assert FINITE in text
+
+
+@pytest.mark.parametrize(("n", "shown", "more"), [(0, 2, ""), (9, 10, "+1 more"), (30, 10, "+22 more")])
+def test_page_says_why_runs_failed(n, shown, more):
+    sample = samples.classic()
+    broken = [
+        replace(record, status=Status.FAILED, last=None, best_val=None, message=f"ValueError: <b>{record.key.seed}</b>\nmore")
+        for record in sample.records
+        if record.status is Status.DONE
+    ]
+    html = page(sample.answer, sample.study, [*(r for r in sample.records if r.status is Status.DIVERGED), *broken[:n]])
+    dom = Dom(html)
+
+    table = dom.text[dom.text.index("Runs that failed or diverged") :].split("How strong a penalty?")[0]
+    assert table.count("diverged") + table.count("failed") - 2 == shown
+    assert "loss is NaN" in table
+    assert ("ValueError: <b>0</b> more" in table) == (n > 0)
+    assert (more in table) if more else ("more" not in table)
+
+
+def test_page_without_trouble_has_no_list_of_it():
+    sample = samples.classic()
+    done = [record for record in sample.records if record.status is Status.DONE]
+    assert "Runs that failed" not in page(sample.answer, sample.study, done)
 
 
 def test_page_writes_no_nan():

@@ -1,6 +1,8 @@
 import io
 import math
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -8,9 +10,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import report_samples as samples
-from shrinkwise.experiments.records import Condition
-from shrinkwise.experiments.report import csv, frame, markdown, show
+from shrinkwise.experiments.records import Condition, RunKey, Variant
+from shrinkwise.experiments.report import csv, frame, markdown, runs_frame, show
 from shrinkwise.experiments.report.formats import Scale, scale_of
+from shrinkwise.experiments.report.words import margin_words
+from shrinkwise.experiments.stats.metric import METRICS
+from shrinkwise.experiments.stats.words import amount
 
 
 def printed(sample, width):
@@ -21,14 +26,26 @@ def printed(sample, width):
 
 @given(st.floats(-1e6, 1e6), st.integers(0, 6))
 def test_difference_text_reads_back_with_its_sign(value, decimals):
-    written = Scale("loss", 1.0, "", "", decimals).difference(value)
+    written = Scale("loss", decimals).difference(value)
 
     assert math.isclose(float(written.replace("−", "-")), value, abs_tol=0.51 * 10**-decimals)
     assert written.startswith(("+", "−")) or not float(written)
 
 
+@pytest.mark.parametrize("name", [*METRICS, "bleu"])
+def test_sentence_table_and_margin_tell_a_metric_in_the_same_unit(name):
+    told = amount(name, 0.005, 0.01)
+    is_in_points = told.endswith(" points")
+    scale = Scale(name, 3)
+    assert scale.difference(0.005) == ("+0.500" if is_in_points else "+0.005")
+    assert (scale.unit, scale.difference_unit) == (("%", "points") if is_in_points else ("", ""))
+    margin = margin_words(replace(samples.STUDY, primary_metric=name, margin=0.005, is_margin_relative=False))
+    assert margin == (f"0.5 points of {name}" if is_in_points else f"0.005 of {name}")
+    assert float(told.split()[0]) == float(margin.split()[0])
+
+
 def test_zero_difference_has_no_sign():
-    scale = Scale("accuracy", 100.0, "%", "points", 2)
+    scale = Scale("accuracy", 2)
     assert {scale.difference(value) for value in (0.0, -0.0, 1e-9, -1e-9)} == {"0.00"}
 
 
@@ -61,6 +78,41 @@ def test_frame_keeps_a_setting_whose_name_is_a_column():
 
     assert set(table.setting_loss) == {0.0, 0.01, 0.1, 1.0}
     assert set(table.n) == {9, 10}
+
+
+def renamed(record, **settings):
+    return replace(record, key=RunKey(Variant(**settings), record.key.condition, record.key.seed))
+
+
+def test_runs_keep_settings_whose_names_are_columns():
+    records = samples.single_condition().records
+    table = runs_frame([renamed(record, lam=7.0, accuracy="high", train_size=3, l2=0.5) for record in records], samples.STUDY)
+
+    assert set(table.setting_lam) == {7.0}
+    assert set(table.setting_accuracy) == {"high"}
+    assert set(table.setting_train_size) == {3}
+    assert set(table.l2) == {0.5}
+    assert table.lam.tolist() == [record.lam for record in records]
+    assert table.accuracy.dropna().tolist() == [record.last.test["accuracy"] for record in records if record.last]
+
+
+def test_runs_are_told_at_the_judged_epoch():
+    record = next(record for record in samples.classic().records if record.best_val and record.best_val.epoch < 30)
+    row = runs_frame([record], replace(samples.STUDY, select="best-val")).iloc[0]
+
+    assert row.accuracy == record.best_val.test["accuracy"]
+    assert row.weight_norm == pytest.approx(
+        np.linalg.norm([norms[record.best_val.epoch] for norms in record.weight_norms.values()])
+    )
+    assert row.weight_norm != record.weight_norm()
+
+
+def test_runs_have_the_rows_of_rmse():
+    record = samples.regression().records[0]
+    losses = np.array([0.5, 1.5])
+    record = replace(record, last=replace(record.last, examples={"loss": losses}))
+    row = runs_frame([record], replace(samples.STUDY, primary_metric="rmse")).iloc[0]
+    assert np.mean([float(word) for word in row.rmse_rows.split()]) == pytest.approx(row.rmse)
 
 
 def test_csv_reads_back_as_the_frame():

@@ -76,7 +76,8 @@ FIVE_UP, NONE = "accuracy rises by 5.0 points", "(one seed allows no interval)"
         (0.901, 10, "l2=0.1 is equivalent to the base: accuracy rises by 0.1 points (95 % interval 0.1 to 0.1), so keep"),
         (0.95, 4, f"l2=0.1 cannot be shown to help with 4 seeds (it takes 6): {FIVE_UP}"),
         (0.95, 1, f"l2=0.1 cannot be shown to help with 1 seed (it takes 6): {FIVE_UP} {NONE}"),
-        (0.90, 10, "l2=0.1 is equivalent to the base: accuracy does not move, so keep the base."),
+        (0.90, 10, "l2=0.1 is equivalent to the base: accuracy does not move (95 % interval 0.0 to 0.0), so keep the base."),
+        (0.90, 4, "l2=0.1 cannot be shown to help with 4 seeds (it takes 6): accuracy does not move (4 seeds that agree allow no"),
     ],
 )
 def test_sentence_of_a_single_variant_has_its_numbers(ours, n, words):
@@ -181,14 +182,16 @@ def test_base_that_always_diverged_leaves_no_comparison():
     assert given.sentence == "No comparison is possible, for want of pairs of runs that are done."
 
 
-def test_other_metrics_have_no_p_and_go_by_the_interval():
+def test_other_metrics_have_no_p_and_so_never_help_or_hurt():
     measurements = [
         dataclasses.replace(run, metrics={**run.metrics, "loss": 1 - run.metrics["accuracy"], "other": 1.0}) for run in FOUND
     ]
     given = answer(measurements, study())
     losses = [c for c in given.comparisons if c.metric == "loss"]
     assert {c.p for c in losses} == {None}
-    assert {c.finding for c in losses if c.variant == HUGE} == {Finding.HURTS}
+    assert {c.seeds_needed for c in losses} == {None}
+    assert {c.finding for c in losses} == {Finding.EQUIVALENT, Finding.INCONCLUSIVE}
+    assert {c.finding for c in losses if c.variant == HUGE} == {Finding.INCONCLUSIVE}
     assert {c.metric for c in given.comparisons} == {"accuracy", "loss"}
     assert given.comparisons[0].metric == "accuracy"
 
@@ -232,6 +235,37 @@ def test_notes_say_what_early_stopping_would_have_done(stopped_base, words):
     assert given.over_stopped_base[0].difference.point == pytest.approx(0.95 - stopped_base)
     assert given.early_stopped[0].difference.point == pytest.approx(0.96 - stopped_base)
     assert given.comparisons[0].difference.point == pytest.approx(0.05)
+
+
+def test_notes_say_what_is_left_of_every_gain():
+    gains = {l2(lam): 0.9 + gain for lam, gain in zip((0.1, 0.2, 0.3, 0.4, 0.5), (0.05, 0.04, 0.03, 0.02, 0.01), strict=True)}
+    last = runs({BASE: [0.9] * 10, **{variant: [value] * 10 for variant, value in gains.items()}})
+    best = runs({BASE: [0.92] * 10, **{variant: [0.95] * 10 for variant in gains}})
+    given = answer(last, study(), best_val=best)
+    (note,) = (note for note in given.notes if note.startswith("Early stopping"))
+    assert "of its 5.0 points, 3.0 points are left (95 % interval" in note
+    assert "; left of the other gains, against that base: 2.0 points for l2=0.2 (2.0 to 2.0), " in note
+    for variant, left in zip(gains, ("3.0", "2.0", "1.0", "0.0", "−1.0"), strict=True):
+        assert f"{left} points" in note
+        assert variant.name in note
+
+
+@pytest.mark.parametrize(("n_rows", "finding"), [(50, Finding.INCONCLUSIVE), (2_000, Finding.EQUIVALENT)])
+def test_variant_that_never_differs_is_equivalent_only_on_enough_rows(n_rows, finding):
+    outcome = np.arange(n_rows) % 10 > 0
+    measurements = [
+        dataclasses.replace(run, examples={"accuracy": outcome}) for run in runs({BASE: [0.9] * 10, STRONG: [0.9] * 10})
+    ]
+    (found,) = answer(measurements, study()).comparisons
+    assert found.finding is finding
+    assert (found.difference.low, found.difference.high) == pytest.approx((-3 / n_rows, 3 / n_rows))
+
+
+@pytest.mark.parametrize(("n", "finding"), [(2, Finding.INCONCLUSIVE), (4, Finding.INCONCLUSIVE), (5, Finding.EQUIVALENT)])
+def test_a_few_seeds_that_agree_without_known_rows_are_not_equivalent(n, finding):
+    (found,) = answer(runs({BASE: [0.9] * n, STRONG: [0.9] * n}), study()).comparisons
+    assert found.finding is finding
+    assert found.p is None
 
 
 def test_best_val_is_judged_where_the_study_selects_it():

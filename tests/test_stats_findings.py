@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -34,17 +35,28 @@ def between(low, high):
     ],
 )
 def test_finding_is_equivalence_before_the_p(interval, p, is_higher_better, finding):
-    assert judge(interval, 0.005, is_higher_better=is_higher_better, p_adjusted=p, has_test=True) is finding
+    assert judge(interval, 0.005, is_higher_better=is_higher_better, p_adjusted=p) is finding
 
 
-def test_finding_without_a_test_goes_by_the_interval():
-    assert judge(between(0.001, 0.006), 0.005, is_higher_better=True, p_adjusted=None, has_test=False) is Finding.HELPS
+@pytest.mark.parametrize(("n", "finding"), [(2, Finding.INCONCLUSIVE), (3, Finding.EQUIVALENT)])
+def test_finding_of_two_seeds_is_never_equivalent(n, finding):
+    interval = dataclasses.replace(between(-0.001, 0.001), n=n)
+    assert judge(interval, 0.005, is_higher_better=True, p_adjusted=None) is finding
 
 
 @pytest.mark.parametrize(
-    ("metric", "base", "margin"), [("accuracy", 0.9, 0.005), ("auc", 0.9, 0.005), ("loss", 0.5, 0.01), ("rmse", 3.0, 0.06)]
+    ("metric", "base", "margin"),
+    [
+        ("accuracy", 0.9, 0.005),
+        ("f1", 0.9, 0.005),
+        ("auc", 0.9, 0.005),
+        ("r2", -0.1, 0.005),
+        ("loss", 0.5, 0.01),
+        ("rmse", 3.0, 0.06),
+        ("bleu", 30.0, 0.6),
+    ],
 )
-def test_margin_of_rates_is_half_a_point_and_of_losses_a_share(metric, base, margin):
+def test_margin_of_scores_is_absolute_and_of_losses_a_share(metric, base, margin):
     assert margin_of(metric).width(base) == pytest.approx(margin)
 
 

@@ -77,6 +77,7 @@ def test_p_is_the_level_at_which_the_interval_touches_zero(values):
 
 @given(SAMPLES)
 def test_interval_of_the_negative_is_the_interval_turned(values):
+    assume(not seeds_alone(values).why_unknown)
     there, back = seeds_alone(values).interval(), seeds_alone(-values).interval()
     assert (back.point, back.low, back.high) == (-there.point, -there.high, -there.low)
     assert seeds_alone(values).p() == seeds_alone(-values).p()
@@ -94,6 +95,34 @@ def test_equal_differences_on_a_finite_test_set_keep_the_width_that_the_rows_giv
     mean = shared_rows(np.full(10, by_row.mean()), TestRows([by_row] * 10, [np.arange(50)] * 10))
     students = stats.ttest_1samp(by_row, 0).confidence_interval()
     assert (mean.interval().low, mean.interval().high) == pytest.approx((students.low, students.high))
+
+
+@pytest.mark.parametrize("n", [2, 4, 5])
+def test_a_few_equal_differences_allow_no_interval(n):
+    mean = seeds_alone(np.full(n, 0.25))
+    assert math.isnan(mean.interval().low) == math.isnan(mean.p()) == (n < 5)
+    assert mean.interval().point == 0.25
+
+
+@pytest.mark.parametrize("m", [20, 181, 5_000])
+def test_interval_of_rows_that_never_differ_follows_the_rule_of_three(m):
+    same = TestRows([np.zeros(m)] * 4, [np.arange(m)] * 4)
+    interval = shared_rows(np.zeros(4), same, reach=1.0).interval()
+    assert (interval.low, interval.high) == pytest.approx((-3 / m, 3 / m))
+    # Were that share of all rows to differ, m rows would hide it in one case of twenty.
+    assert (1 - interval.high) ** m <= 0.05 < (1 - 0.9 * interval.high) ** m
+
+
+def test_rule_of_three_counts_each_row_once():
+    splits = TestRows([np.ones(20)] * 3, [np.arange(20), np.arange(10, 30), np.arange(20, 40)])
+    assert shared_rows(np.ones(3), splits, reach=1.0).interval().high == pytest.approx(1 + 3 / 40)
+
+
+def test_rule_of_three_needs_a_bound_and_equal_rows():
+    same = TestRows([np.zeros(20)] * 5, [np.arange(20)] * 5)
+    assert shared_rows(np.zeros(5), same).error == 0
+    values, test = crossed(6, 200)
+    assert shared_rows(values.mean(1), test, reach=1.0).error == shared_rows(values.mean(1), test).error
 
 
 def test_one_seed_allows_no_interval():

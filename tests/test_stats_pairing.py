@@ -11,6 +11,7 @@ import pytest
 from shrinkwise.errors import DataError
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
 from shrinkwise.experiments.stats import answer, measure
+from shrinkwise.experiments.stats.measuring import by_row
 from stats_cases import BASE, CLEAN, around, l2, runs, study
 
 PAIRED = runs({BASE: around(0.9), l2(0.1): around(0.95)})
@@ -22,8 +23,8 @@ RECORD = Record(
     n_train=60,
     n_val=20,
     n_test=2,
-    curves={"train_loss": (1.6, 0.5)},
-    weight_norms={"a": (1.0, 3.0), "b": (1.0, 4.0)},
+    curves={"train_loss": (1.59, 0.5)},
+    weight_norms={"a": (1.0, 5.0, 3.0), "b": (1.0, 12.0, 4.0)},
     constant_loss=1.6,
     last=Outcome(2, {}, {"accuracy": 0.5}, {"accuracy": np.array([0.0, 1.0])}),
     best_val=Outcome(1, {}, {"accuracy": 1.0}, {"accuracy": np.array([1.0, 1.0])}),
@@ -33,13 +34,13 @@ RECORD = Record(
 )
 
 
-@pytest.mark.parametrize(("select", "accuracy"), [("last", 0.5), ("best-val", 1.0)])
-def test_measure_takes_the_weights_that_are_selected(select, accuracy):
+@pytest.mark.parametrize(("select", "accuracy", "norm", "is_collapsed"), [("last", 0.5, 5.0, False), ("best-val", 1.0, 13.0, True)])
+def test_measure_takes_the_weights_that_are_selected(select, accuracy, norm, is_collapsed):
     measured = measure(RECORD, select)
     assert measured.metrics == {"accuracy": accuracy}
     assert measured.examples["accuracy"].mean() == accuracy
     assert (measured.variant, measured.condition, measured.seed) == (l2(0.1), CLEAN, 3)
-    assert (measured.n_train, measured.n_test, measured.weight_norm, measured.collapsed) == (60, 2, 5.0, False)
+    assert (measured.n_train, measured.n_test, measured.weight_norm, measured.collapsed) == (60, 2, norm, is_collapsed)
 
 
 def test_measure_knows_of_collapse():
@@ -51,6 +52,60 @@ def test_measure_of_a_run_that_diverged_is_empty():
     assert measured.status is Status.DIVERGED
     assert measured.metrics == {}
     assert math.isnan(measured.weight_norm)
+
+
+def outcome(errors, y, scale=3.0):
+    """What a regression leaves: the loss in standardised units, rmse in the original one."""
+    losses = (errors / scale) ** 2
+    test = {"loss": losses.mean(), "rmse": scale * losses.mean() ** 0.5, "r2": 1 - losses.mean() / np.var(y / scale)}
+    return Outcome(1, {}, test, {"loss": losses})
+
+
+def test_rows_of_rmse_and_r2_have_them_as_their_means():
+    rng = np.random.default_rng(0)
+    left = outcome(rng.standard_normal(50), 2 * rng.standard_normal(50))
+    rows = by_row(left)
+    assert rows["rmse"].mean() == pytest.approx(left.test["rmse"])
+    assert rows["r2"].mean() == pytest.approx(left.test["r2"])
+
+
+@pytest.mark.parametrize("metric", ["rmse", "r2"])
+def test_rows_of_rmse_and_r2_give_the_spread_over_test_sets(metric):
+    rng = np.random.default_rng(1)
+    seen, expected = [], []
+    for _ in range(2_000):
+        x, noise = rng.standard_normal((2, 200))
+        y = 2 * x + noise
+        ours, base = outcome(y - 1.8 * x, y), outcome(y - 2.2 * x, y)
+        seen.append(ours.test[metric] - base.test[metric])
+        expected.append(np.var(by_row(ours)[metric] - by_row(base)[metric], ddof=1) / 200)
+    assert np.var(seen) == pytest.approx(np.mean(expected), rel=0.1)
+
+
+def test_rows_of_a_perfect_fit_are_perfect():
+    rows = by_row(outcome(np.zeros(4), np.arange(4.0)))
+    assert (rows["rmse"].tolist(), rows["r2"].tolist()) == ([0.0] * 4, [1.0] * 4)
+
+
+@pytest.mark.parametrize("metric", ["rmse", "r2"])
+def test_interval_of_a_regression_knows_of_the_finite_test_set(metric):
+    rng = np.random.default_rng(2)
+    y = rng.standard_normal(100)
+    records = [
+        dataclasses.replace(
+            RECORD, key=RunKey(variant, CLEAN, seed), last=outcome(size * (y + 0.01 * rng.standard_normal(100)), 2 * y)
+        )
+        for variant, size in ((BASE, 1.0), (l2(0.1), 0.9))
+        for seed in range(10)
+    ]
+    (found,) = (
+        c
+        for c in answer([measure(record, "last") for record in records], study(primary_metric=metric)).comparisons
+        if c.metric == metric
+    )
+    assert "crossed random effects" in found.difference.method
+    # Seeds alone, which hardly differ, would give an interval a tenth as wide.
+    assert found.difference.high - found.difference.low > 10 * np.std(found.differences)
 
 
 def changed(index, **changes):

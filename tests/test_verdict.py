@@ -169,9 +169,41 @@ def test_a_named_base_is_the_base():
     assert result.answer.comparisons[0].finding == "hurts"
 
 
-def test_rates_in_per_cent_have_a_margin_in_per_cent():
-    near = runs(acc=90 + np.tile([0.0, 0.1], 8) + np.repeat(np.linspace(0, 0.01, 8), 2))
-    assert verdict(near, vary="wd", metric="acc").answer.comparisons[0].finding == "equivalent"
+@pytest.mark.parametrize("metric", ["acc", "accuracy"])
+def test_rates_in_per_cent_are_told_as_shares(metric):
+    accuracy = 90 + np.tile([0.0, 0.1], 8) + np.repeat(np.linspace(0, 0.01, 8), 2)
+    result = verdict(runs(**{metric: accuracy}), vary="wd", metric=metric)
+    (comparison,) = result.answer.comparisons
+    assert comparison.finding == "equivalent"
+    assert comparison.difference.point == pytest.approx(0.001)
+    assert "per cent" in result.study.settings["read as"]
+
+
+def test_an_r2_below_minus_one_is_no_per_cent():
+    result = verdict(runs(r2=np.r_[-3.0, np.linspace(0.5, 0.6, 15)]), vary="wd", metric="r2")
+    assert result.study.margin == 0.005
+    assert result.answer.rows[0].metrics["r2"].estimate.point < 0.5
+
+
+@pytest.mark.parametrize(("word", "n"), [("crashed", 7), ("running", 7), ("finished", 8), ("success", 8)])
+def test_the_words_of_other_tools_for_a_runs_end_are_known(word, n):
+    result = verdict(runs(status=["done"] * 15 + [word]), vary="wd", metric="eval_loss")
+    assert result.answer.comparisons[0].difference.n == n
+
+
+def test_runs_of_compare_with_one_that_diverged_read_back_as_a_frame():
+    result = small_experiment(seeds=9, variants=grid(l2=[0, 1e6]), optimizer=NamedOptimizer("sgd", 5.0), conditions=[{}]).run(
+        jobs=1
+    )
+    assert "diverged" in set(result.runs().status)
+    read = verdict(result.runs(), vary="l2", metric="accuracy", examples="accuracy_rows", test_rows="test_rows")
+    assert [row.n for row in read.answer.rows] == [row.n for row in result.answer.rows]
+
+
+def test_conditions_of_any_name_are_kept_apart():
+    table = pd.concat([runs(dataset="a"), runs(dataset="b")])
+    result = verdict(table, vary="wd", metric="eval_loss", within="dataset")
+    assert [condition.name for condition in result.answer.conditions] == ["dataset=a", "dataset=b"]
 
 
 def test_runs_that_diverged_are_dropped_pair_by_pair():

@@ -68,6 +68,10 @@ class StoreError(ShrinkwiseError, RuntimeError):
     """An output folder cannot be used: it is unwritable, damaged, or belongs to another experiment."""
 
 
+class WorkerError(ShrinkwiseError, RuntimeError):
+    """A process that trained runs died; the runs that had ended are kept."""
+
+
 class MissingExtraError(ShrinkwiseError, ImportError):
     """An optional library is absent; the message names the extra that brings it."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,17 +51,19 @@ def numpy_generator(*parts: str | int) -> np.random.Generator:
 
 @contextmanager
 def isolated_rng(*parts: str | int) -> Iterator[None]:
-    """Seed torch's and NumPy's global generators from named parts inside the block, and restore them after it.
+    """Seed the global generators of torch, NumPy and Python from named parts inside the block, and restore them after it.
 
     For code that we do not own: what it draws inside depends on the parts alone, and nothing outside sees that it drew.
     """
-    numpy_state = np.random.get_state()  # noqa: NPY002
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():
         torch.manual_seed(derive(*parts))
+        random.seed(derive(*parts))
         np.random.seed(derive(*parts) % 2**32)  # noqa: NPY002
         try:
             yield
         finally:
+            random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from shrinkwise.cli.command import Command
 from shrinkwise.cli.flags import flags_of
-from shrinkwise.cli.output import note, print_answer, progress_bar
-from shrinkwise.experiments.spec import Spec, read_toml
+from shrinkwise.cli.output import note, print_answer, progress_bar, say_failures
+from shrinkwise.experiments.spec_messages import read_toml
 
 
-@flags_of(Spec)
+@flags_of(Command)
 def compare(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file with these flags as keys; a flag that is given wins.", show_default=False)
@@ -29,19 +30,20 @@ def compare(
 def run(settings: dict[str, Any], *, name: str = "") -> None:
     """Run the experiment that flags and TOML describe, keep it, and print its answer.
 
-    ``out``, ``jobs`` and ``as_json`` (``json`` in a TOML file) say where and how; everything else is the experiment's.
+    Args:
+        settings: The fields of a :class:`Command`, as they were given.
+        name: Folder below ``runs`` if ``out`` is not given; one that names the experiment if left out.
 
     Raises:
         ShrinkwiseError: A setting is wrong, or the data cannot carry the experiment; nothing has been written then.
     """
-    out, jobs = settings.pop("out", None), settings.pop("jobs", None)
-    as_json = bool(settings.pop("as_json", settings.pop("json", False)))
-    spec = Spec.read(settings)
-    dataset = spec.load()
+    command = Command.read(settings)
+    dataset = command.load()
     if dataset.task_note:
-        note(dataset.task_note)
-    experiment = spec.experiment(dataset)
-    folder = Path(out) if out else Path("runs") / (name or f"{Path(spec.data).stem}-{experiment.plan.short_name}")
+        note(f"{dataset.task_note} --task says otherwise.")
+    experiment = command.experiment(dataset)
+    folder = Path(command.out or Path("runs") / (name or f"{Path(command.data).stem}-{experiment.plan.short_name}"))
     with progress_bar(folder) as progress:
-        result = experiment.run(folder, jobs=jobs and int(jobs), progress=progress)
-    print_answer(result, result.save(folder), as_json=as_json)
+        result = experiment.run(folder, jobs=command.jobs, progress=progress)
+    print_answer(result, result.save(folder), as_json=command.as_json)
+    say_failures(result)

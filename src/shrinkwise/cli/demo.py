@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shrinkwise.cli.command import Command
 from shrinkwise.cli.compare import run
 from shrinkwise.cli.flags import flags_of
-from shrinkwise.experiments.spec import Spec
 
 DEMO = {
     "data": "digits",
@@ -18,7 +18,7 @@ DEMO = {
 }
 
 
-@flags_of(Spec)
+@flags_of(Command)
 def demo(**flags: Any) -> None:
     """Run the classic experiment: digits 0-4, base against L2 against dropout, clean and noisy labels, ten seeds.
 

@@ -10,30 +10,21 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-_SHARED: dict[str, tuple[Any, str]] = {
-    "out": (str, "Folder for runs and report; a second call with the same folder goes on. runs/NAME if left out."),
-    "jobs": (int, "Worker processes; one a core if left out."),
-    "as_json": (bool, "Print one JSON document on standard output, and nothing else there."),
-}
+from shrinkwise.experiments.spec_messages import written
 
 
-def flags_of(settings: type[BaseModel], *, shared: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def flags_of(settings: type[BaseModel]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command one flag for each field of ``settings``; the command is called with those that were given.
 
     Text is handed on as it was typed: the settings class reads and checks it, as it does for a TOML file.
 
     Args:
         settings: The class whose fields become flags.
-        shared: Whether the command has ``--out``, ``--jobs`` and ``--json`` too.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        flags = [
-            _parameter(name, bool if field.annotation is bool else str, _help(field))
-            for name, field in settings.model_fields.items()
-        ]
-        common = [_parameter(name, kind, text) for name, (kind, text) in _SHARED.items()] if shared else []
+        flags = [_parameter(name, field) for name, field in settings.model_fields.items()]
         names = {parameter.name for parameter in own}
 
         def call(**values: Any) -> Any:
@@ -41,17 +32,17 @@ def flags_of(settings: type[BaseModel], *, shared: bool = True) -> Callable[[Cal
             return command(**given)
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
-        call.__signature__ = inspect.Signature([*own, *(p for p in (*flags, *common) if p.name not in names)])  # type: ignore[attr-defined]
+        call.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in call.__signature__.parameters.values()}  # type: ignore[attr-defined]
         return call
 
     return decorate
 
 
-def _parameter(name: str, kind: Any, text: str) -> inspect.Parameter:
-    flag = f"--{name.removeprefix('as_').replace('_', '-')}"
-    metavar = None if kind is bool else "TEXT" if kind is str else "N"
-    option = typer.Option(None, flag, help=text, metavar=metavar, show_default=False)
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind: Any = bool if field.annotation is bool else str
+    flag = f"--{(field.alias or name).replace('_', '-')}"
+    option = typer.Option(None, flag, help=_help(field), metavar=None if kind is bool else "TEXT", show_default=False)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
 
 
@@ -60,5 +51,4 @@ def _help(field: FieldInfo) -> str:
     default = field.default
     if field.is_required() or default is None or default is False:
         return text
-    shown = ",".join(f"{item:g}" for item in default) if isinstance(default, list) else default
-    return f"{text} [default: {shown}]"
+    return f"{text} (default: {written(default)})"

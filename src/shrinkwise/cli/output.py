@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,23 +29,40 @@ def progress_bar(folder: Path) -> Iterator[Report]:
     """Show runs done and time left on standard error; yields what reports them."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs, left"), TimeRemainingColumn())
-    first: list[int] = []
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("training")
+        log = _Log(console, folder)
 
         def report(n_done: int, n_all: int) -> None:
-            if not first:
-                first.append(n_done)
-                if n_done == n_all:
-                    console.print(f"{folder} holds all {n_all} runs already; showing them.", markup=False)
-                elif n_done:
-                    console.print(f"{folder} holds {n_done} of {n_all} runs; going on from there.", markup=False)
-                else:
-                    console.print(f"{n_all} runs, kept in {folder}.", markup=False)
+            log(n_done, n_all)
             bar.update(task, completed=n_done, total=n_all)
-            _say_plainly(console, n_done, n_all)
 
         yield report
+
+
+class _Log:
+    """Says where it begins and, where no bar can move (a log, a pipe), a line at every tenth, with the time that is left."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        self.console, self.folder = console, folder
+        self.n_before: int | None = None
+        self.begun = 0.0
+
+    def __call__(self, n_done: int, n_all: int) -> None:
+        if self.n_before is None:
+            self.n_before, self.begun = n_done, time.monotonic()
+            self.console.print(self._beginning(n_done, n_all), markup=False)
+        elif not self.console.is_terminal and (n_done == n_all or n_done % max(1, n_all // 10) == 0):
+            each_s = (time.monotonic() - self.begun) / (n_done - self.n_before)
+            left = f", about {each_s * (n_all - n_done):.0f} s left" if n_done < n_all else ""
+            self.console.print(f"{n_done} of {n_all} runs done{left}", markup=False)
+
+    def _beginning(self, n_done: int, n_all: int) -> str:
+        if n_done == n_all:
+            return f"{self.folder} holds all {n_all} runs already; showing them."
+        if n_done:
+            return f"{self.folder} holds {n_done} of {n_all} runs; going on from there."
+        return f"{n_all} runs, kept in {self.folder}."
 
 
 def print_answer(result: Result, page: Path | None, *, as_json: bool) -> None:
@@ -57,7 +76,8 @@ def print_answer(result: Result, page: Path | None, *, as_json: bool) -> None:
         note(f"Report: {page}")
 
 
-def _say_plainly(console: Console, n_done: int, n_all: int) -> None:
-    """Where no bar can move (a log, a pipe), a line at every tenth."""
-    if not console.is_terminal and n_done and (n_done == n_all or n_done % max(1, n_all // 10) == 0):
-        console.print(f"{n_done} of {n_all} runs done", markup=False)
+def say_failures(result: Result) -> None:
+    """Say on standard error why runs failed, if any did: each reason once."""
+    reasons = Counter(record.message for record in result.failures)
+    for reason, n in reasons.items():
+        note(f"{n} of {len(result.records)} runs failed: {reason}. The same command trains them again.")

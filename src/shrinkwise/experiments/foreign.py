@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_STATUSES = {
+    **dict.fromkeys(("done", "finished", "complete", "completed", "success", "ok"), Status.DONE),
+    **dict.fromkeys(("diverged", "nan"), Status.DIVERGED),
+    **dict.fromkeys(("failed", "fail", "crashed", "error"), Status.FAILED),
+    **dict.fromkeys(("stopped", "running", "killed", "pruned", "cancelled", "canceled", "preempted"), Status.STOPPED),
+}
+"""What other tools call the ends of runs."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table of runs holds what.
@@ -97,7 +106,7 @@ def test_rows_of(table: pd.DataFrame, columns: Columns) -> dict[int | str, np.nd
     if columns.test_rows is None:
         return None
     rows = [_Row(row, number, columns) for number, row in enumerate(table.to_dict("records"), 1)]
-    return {row.seed(): row.row_numbers(columns.test_rows) for row in rows if row.values[columns.test_rows]}
+    return {row.seed(): row.row_numbers(columns.test_rows) for row in rows if not _is_missing(row.values[columns.test_rows])}
 
 
 @dataclass(frozen=True)
@@ -121,12 +130,19 @@ class _Row:
             examples={columns.metric: self._examples(columns.examples)} if is_done and columns.examples else {},
             n_train=int(self._number(columns.n_train)) if columns.n_train else 0,
             n_test=int(self._number(columns.n_test)) if columns.n_test else 0,
-            weight_norm=self._number("weight_norm") if self.values.get("weight_norm") not in (None, "") else math.nan,
+            weight_norm=self._number("weight_norm") if not _is_missing(self.values.get("weight_norm")) else math.nan,
         )
 
     def _status(self) -> Status:
-        given = str(self.values.get("status", "done")).lower()
-        return Status(given) if given in list(Status) else Status.DONE
+        given = self.values.get("status")
+        word = "done" if _is_missing(given) else str(given).strip().lower()
+        if word not in _STATUSES:
+            raise DataError(
+                f"row {self.number} has the status {given!r}",
+                "whether that run counts is not known",
+                did_you_mean(word, [status.value for status in Status]),
+            )
+        return _STATUSES[word]
 
     def _number(self, name: str) -> float:
         try:
@@ -148,9 +164,9 @@ class _Row:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            return "" if value is None else str(value)
-        if math.isnan(number):
-            return ""
+            number = math.nan
+        if _is_missing(value) or math.isnan(number):
+            return "" if _is_missing(value) else str(value)
         return int(number) if number.is_integer() else number
 
     def seed(self) -> int | str:
@@ -163,9 +179,9 @@ class _Row:
 
     def _condition(self) -> Condition:
         given = {name: self._setting(name) for name in self.columns.within}
-        if given.keys() <= {"train_size", "label_noise"}:
-            size, noise = given.get("train_size"), given.get("label_noise")
-            return Condition(train_size=int(size) if size else None, label_noise=float(noise or 0.0))
+        size, noise = given.get("train_size") or None, given.get("label_noise") or 0.0
+        if given.keys() <= {"train_size", "label_noise"} and isinstance(size, int | None) and isinstance(noise, int | float):
+            return Condition(train_size=size, label_noise=float(noise))
         return Condition(label=", ".join(f"{name}={value}" for name, value in given.items()))
 
     def _examples(self, name: str) -> np.ndarray:
@@ -189,3 +205,7 @@ class _Row:
                 "that is no list of row numbers",
                 "write whole numbers with spaces between",
             ) from error
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))

@@ -7,6 +7,8 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.records import Condition, Setting, Variant
 
@@ -43,6 +45,22 @@ def read_variants(variants: Iterable[Mapping[str, Setting]]) -> tuple[Variant, .
     return read
 
 
+def read_base(base: Mapping[str, Setting] | None, variants: Sequence[Variant]) -> Variant:
+    """Return what the others are compared against: the variant that is named, or without anything switched on, or the first.
+
+    Raises:
+        SettingError: The one that is named is not among the variants.
+    """
+    if base is None:
+        return next((variant for variant in variants if variant.is_base), variants[0])
+    named = Variant(**{name: _plain(value) for name, value in base.items()})
+    if named not in variants:
+        raise SettingError(
+            f"the base is {named.name}", "it is not among the variants", did_you_mean(named.name, [each.name for each in variants])
+        )
+    return named
+
+
 def read_conditions(conditions: Iterable[Mapping[str, Any] | Condition]) -> tuple[Condition, ...]:
     """Return conditions.
 
@@ -59,11 +77,13 @@ def read_conditions(conditions: Iterable[Mapping[str, Any] | Condition]) -> tupl
                     f"{name!r} is no part of a condition", "a condition says what the data are like", did_you_mean(name, known)
                 )
         size, noise = settings.get("train_size"), settings.get("label_noise", 0.0)
-        if size is not None and (not isinstance(size, int) or size < 1):
+        if size is not None and (not isinstance(size, int | np.integer) or size < 1):
             raise SettingError(f"train_size is {size}", "it is a number of rows", "give a whole number from 1")
-        if not isinstance(noise, float | int) or not 0 <= noise <= 1:
+        if not isinstance(noise, int | float | np.number) or not 0 <= noise <= 1:
             raise SettingError(f"label_noise is {noise}", "it is a share of the training labels", "give a number from 0 to 1")
-        read.append(Condition(train_size=size, label_noise=float(noise), label=settings.get("label", "")))
+        read.append(
+            Condition(train_size=None if size is None else int(size), label_noise=float(noise), label=settings.get("label", ""))
+        )
     if not read or len(set(read)) < len(read):
         raise SettingError("conditions are empty or one stands twice", "each is looked at once", "give every condition once")
     return tuple(read)
@@ -75,7 +95,7 @@ def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         SettingError: There is none, or one stands twice.
     """
-    read = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
+    read = tuple(range(int(seeds))) if isinstance(seeds, int | np.integer) else tuple(int(seed) for seed in seeds)
     if not read:
         raise SettingError(f"seeds is {seeds}", "at least one is needed", "give a whole number from 1; ten is a good start")
     if len(set(read)) < len(read):
@@ -98,5 +118,11 @@ def _plain(value: Any) -> Setting:
     """Return numbers as floats and integers of Python, so that 0, 0.0 and ``np.float64(0)`` name one variant."""
     if isinstance(value, bool | str):
         return value
+    if not isinstance(value, int | float | np.number):
+        raise SettingError(
+            f"a variant has the setting {value!r}",
+            "a setting is a number, a word, true or false, so that it can be kept and printed",
+            "name it by a word, and let the model read what the word means",
+        )
     number = float(value)
     return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -58,7 +58,7 @@ class Variant(Mapping[str, Setting]):
     @property
     def name(self) -> str:
         """The settings that are switched on, as people write them; ``base`` where none is."""
-        return " + ".join(f"{name}={_short(value)}" for name, value in self._settings.items() if value) or "base"
+        return " + ".join(f"{name}={short(value)}" for name, value in self._settings.items() if value) or "base"
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,18 @@ class Record:
         return digest.hexdigest()
 
 
-def _short(value: Setting) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def short(value: Setting) -> str:
+    """Write a setting as briefly as can be read back without loss.
+
+    >>> short(0.1), short(0.1000000001), short(1e6), short("adam")
+    ('0.1', '0.1000000001', '1000000', 'adam')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    brief = f"{value:g}"
+    return brief if float(brief) == value else repr(value)
 
 
 def _feed(digest: Any, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,17 +98,21 @@ class Result:
         """Write page, tables, runs and JSON into a folder, and return where the page lies.
 
         Raises:
-            StoreError: It cannot be written there.
+            StoreError: It cannot be written there, or the folder holds the answer of another experiment.
         """
-        import json
-
         folder = Path(folder)
-        _write(folder / "table.md", self.markdown())
-        _write(folder / "table.csv", report.csv(self.answer, self.study))
-        _write(folder / "answer.json", json.dumps(self.document(), indent=2, allow_nan=False) + "\n")
+        _check_free(folder, self.study)
+        texts = {
+            "table.md": self.markdown(),
+            "table.csv": report.csv(self.answer, self.study),
+            "answer.json": json.dumps(self.document(), indent=2, allow_nan=False) + "\n",
+            "report.html": report.page(self.answer, self.study, self.records),
+        }
         if self.records:
-            _write(folder / "runs.csv", self.runs().to_csv(index=False))
-        return self.report(folder / "report.html")
+            texts["runs.csv"] = self.runs().to_csv(index=False)
+        for name, text in texts.items():
+            _write(folder / name, text)
+        return folder / "report.html"
 
     @property
     def failures(self) -> tuple[Record, ...]:
@@ -120,6 +125,22 @@ class Result:
     def _repr_html_(self) -> str:
         html: str = self.table().to_html()
         return f"<p>{self.verdict()}</p>{html}"
+
+
+def _check_free(folder: Path, study: Study) -> None:
+    """Make sure that no other experiment's answer is written over: one of other data, or of runs where there are none now."""
+    try:
+        there = json.loads((folder / "answer.json").read_text(encoding="utf-8"))["experiment"]
+    except (OSError, ValueError, KeyError):
+        return
+    mine = {"data": study.data, "primary_metric": study.primary_metric, "epochs": study.epochs}
+    differences = [f"{name} {value} against {there.get(name)}" for name, value in mine.items() if there.get(name) != value]
+    if differences:
+        raise StoreError(
+            f"{folder} holds the answer of another experiment",
+            f"yours against the one there: {'; '.join(differences)}",
+            "give another output folder",
+        )
 
 
 def _write(path: Path, text: str) -> Path:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from shrinkwise.errors import AllSettingsError, SettingError, did_you_mean
+from shrinkwise.errors import AllSettingsError, SettingError
 from shrinkwise.experiments.data import Dataset, load
 from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.engine.optimizers import DEFAULT_DECAY, DEFAULT_LR
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.models import MLPFactory
+from shrinkwise.experiments.spec_messages import message, name_of, written
 
 _ARTICLE_EVERY = 10
 
@@ -28,23 +27,31 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Listed = BeforeValidator(_listed)
+Text = Annotated[str, BeforeValidator(_as_text)]
+"""Text that a TOML file may also give as a number, or as a list that a flag would write with commas."""
 
 
 class Spec(BaseModel):
     """Everything that ``shrinkwise compare`` can be told: field ``label_noise`` is the flag ``--label-noise`` and a TOML key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, validate_by_name=True, validate_by_alias=True)
 
-    data: str = Field(description="digits, mnist, a folder of IDX files, or an .npz or .csv file.")
-    classes: str | None = Field(None, description="Classes to keep: 0-4, or 0,2,7, or names.")
-    target: str | None = Field(None, description="CSV: the column to predict, by name or index (-1 is the last).")
+    data: str = Field(description="digits, mnist, a folder of IDX files (./mnist for one of that name), or an .npz or .csv file.")
+    classes: Text | None = Field(None, description="Classes to keep: 0-4, or 0,2,7, or names.")
+    target: Text | None = Field(None, description="CSV: the column to predict, by name or index (-1 is the last).")
     no_header: bool = Field(False, description="CSV: the first line is data.")
-    groups: str | None = Field(None, description="CSV: rows that share a value of this column are never on both sides of a split.")
+    groups: Text | None = Field(None, description="CSV: rows that share a value of this column are never on both sides of a split.")
     task: Literal["classification", "regression"] | None = Field(
         None, description="classification or regression; guessed, and said, if left out."
     )
@@ -55,7 +62,9 @@ class Spec(BaseModel):
     label_noise: Annotated[list[Share], Listed] = Field(
         [0.0], description="Share of the training labels drawn anew, uniformly over the classes; a list makes conditions."
     )
-    l2: Annotated[list[Strength], Listed] = Field([0.0, 0.01, 0.1, 1.0], description="Strengths of L2 to compare, in --unit.")
+    l2: Annotated[list[Strength], Listed] = Field(
+        [0.0, 0.01, 0.1, 1.0], description="Strengths of L2 to compare, in --unit; the first is the base where none is 0."
+    )
     dropout: Annotated[list[Rate], Listed] = Field([0.0], description="Dropout rates to compare, crossed with --l2.")
     unit: Literal["half", "sum", "per_sample"] = Field(
         "half", description="What a strength means: half: loss + λ/2·Σw²; sum: loss + λ·Σw²; per_sample: loss + λ/(2N)·Σw²."
@@ -91,42 +100,48 @@ class Spec(BaseModel):
         Raises:
             AllSettingsError: One or more are wrong; every one of them is said.
         """
+        wrong: set[str] = set()
+        errors: list[SettingError] = []
         try:
             spec = cls(**settings)
-            errors = []
         except ValidationError as error:
-            errors = [_message(cls, dict(details)) for details in error.errors()]
-            wrong = {details["loc"][0] for details in error.errors()}
+            errors = [message(cls, details) for details in error.errors()]
+            wrong = {name_of(details) for details in error.errors()}
             spec = cls(**{"data": "digits"} | {name: value for name, value in settings.items() if name not in wrong})
-        errors += spec._contradictions()
+        errors += [said for about, said in spec._contradictions() if not about & wrong]
         if errors:
             raise AllSettingsError(errors)
         return spec
 
-    def _contradictions(self) -> list[SettingError]:
-        """List what is wrong between settings that are each sound."""
-        errors = []
+    def _contradictions(self) -> Iterator[tuple[set[str], SettingError]]:
+        """Yield what is wrong between settings that are each sound, and which settings those are."""
         if self.optimizer == "adamw" and self.decay == "coupled":
-            errors.append(
-                SettingError(
-                    "decay is coupled under adamw", "AdamW is Adam with decoupled decay", "take optimizer adam for the coupled form"
-                )
+            mend = "take optimizer adam for the coupled form"
+            yield (
+                {"optimizer", "decay"},
+                SettingError("decay is coupled under adamw", "AdamW is Adam with decoupled decay", mend),
             )
-        if self.dropout_article and (self.dropout_every, self.dropout_backward) not in ((1, "masked"), (_ARTICLE_EVERY, "full")):
-            errors.append(
-                SettingError(
-                    "dropout_article is given beside dropout_every or dropout_backward",
-                    f"it stands for dropout_every {_ARTICLE_EVERY} with dropout_backward full",
-                    "give one or the other",
-                )
+        if self.optimizer != "sgd" and "momentum" in self.model_fields_set:
+            yield (
+                {"optimizer", "momentum"},
+                SettingError(f"momentum is given for {self.optimizer}", "it is a setting of sgd alone", "leave it out"),
             )
-        if len(self.l2) * len(self.dropout) < 2:
-            errors.append(
-                SettingError(
-                    "l2 and dropout make one variant", "a comparison takes at least two", "give another value of l2 or dropout"
-                )
+        if len(set(self.l2)) * len(set(self.dropout)) < 2:
+            mend = "give another value of l2 or dropout"
+            yield {"l2", "dropout"}, SettingError("l2 and dropout make one variant", "a comparison takes at least two", mend)
+        forms = sorted(self.model_fields_set & {"dropout_every", "dropout_hold", "dropout_backward"})
+        if self.dropout_article and forms:
+            cause = f"it stands for dropout_every {_ARTICLE_EVERY} with dropout_backward full"
+            yield (
+                {"dropout_article", *forms},
+                SettingError(f"dropout_article is given beside {' and '.join(forms)}", cause, "give one or the other"),
             )
-        return errors
+        if (self.dropout_article or forms) and not any(self.dropout):
+            given = "dropout_article" if self.dropout_article else forms[0]
+            yield (
+                {"dropout", given},
+                SettingError(f"{given} is given and no variant has dropout", "it would do nothing", "add such as --dropout 0,0.5"),
+            )
 
     def load(self) -> Dataset:
         """Read the data.
@@ -141,6 +156,7 @@ class Spec(BaseModel):
     def experiment(self, dataset: Dataset | None = None) -> Experiment:
         """Return the experiment that these settings describe; its data are loaded unless given."""
         dataset = dataset or self.load()
+        dropout = {f"dropout_{name}": value for name, value in self._dropout_form().items()} if any(self.dropout) else {}
         return Experiment(
             model=self._model(dataset),
             data=dataset,
@@ -160,80 +176,23 @@ class Spec(BaseModel):
             metric=self.metric,
             margin=self.margin,
             select=self.select,
-            settings={"hidden": ", ".join(map(str, self.hidden)), **self._dropout_settings()},
+            settings={"hidden": ", ".join(map(str, self.hidden)), **dropout},
             command=self.command(),
         )
 
     def command(self) -> str:
         """Return the command that asks for this, with every setting that is not its default."""
         words = ["shrinkwise", "compare"]
-        for name, field in type(self).model_fields.items():
+        for name, field in Spec.model_fields.items():
             value = getattr(self, name)
-            if value == field.default:
-                continue
-            words.append(f"--{name.replace('_', '-')}")
-            if value is not True:
-                words.append(",".join(f"{item:g}" for item in value) if isinstance(value, list) else str(value))
+            if value != field.default:
+                words += [f"--{name.replace('_', '-')}", *([] if value is True else [written(value)])]
         return shlex.join(words)
 
     def _model(self, dataset: Dataset) -> MLPFactory:
-        return MLPFactory(
-            dataset.n_features,
-            tuple(self.hidden),
-            dataset.n_outputs,
-            every=_ARTICLE_EVERY if self.dropout_article else self.dropout_every,
-            hold=self.dropout_hold,
-            backward="full" if self.dropout_article else self.dropout_backward,
-        )
+        return MLPFactory(dataset.n_features, tuple(self.hidden), dataset.n_outputs, **self._dropout_form())
 
-    def _dropout_settings(self) -> dict[str, Any]:
-        model = {"dropout_every": self.dropout_every, "dropout_hold": self.dropout_hold, "dropout_backward": self.dropout_backward}
-        return (
-            {"dropout": "the article's: every 10th step, full backward"}
-            if self.dropout_article
-            else model
-            if any(self.dropout)
-            else {}
-        )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the settings of a TOML file, its keys with underscores or hyphens.
-
-    Raises:
-        SettingError: It is absent, or no TOML.
-    """
-    import tomllib
-
-    try:
-        with path.open("rb") as file:
-            settings = tomllib.load(file)
-    except OSError as error:
-        raise SettingError(f"{path} cannot be read", str(error.strerror).lower(), "give the path of a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{path} is no TOML", str(error), "mend that line; a setting reads: l2 = [0, 0.01]") from error
-    return {name.replace("-", "_"): value for name, value in settings.items()}
-
-
-def _message(spec: type[Spec], details: dict[str, Any]) -> SettingError:
-    """Say one of pydantic's findings as fact, cause and mend."""
-    name = str(details["loc"][0]) if details["loc"] else ""
-    given = details["input"]
-    match details["type"]:
-        case "value_error":
-            return SettingError(*str(details["ctx"]["error"]).split("|"))
-        case "extra_forbidden":
-            return SettingError(f"{name!r} is no setting", "no flag or key has that name", did_you_mean(name, spec.model_fields))
-        case "missing":
-            return SettingError(
-                f"{name} is missing", "there is no default for it", f"give --{name}, or {name} = ... in the TOML file"
-            )
-        case "literal_error":
-            choices = str(details["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-            return SettingError(f"{name} is {given!r}", "it is none of the choices", did_you_mean(str(given), choices))
-        case _:
-            shown = "not a number" if isinstance(given, float) and math.isnan(given) else repr(given)
-            wanted = details["msg"].removeprefix("Input should be ")
-            return SettingError(
-                f"{name} is {shown}", f"it should be {wanted}", spec.model_fields[name].description or "give another value"
-            )
+    def _dropout_form(self) -> dict[str, Any]:
+        if self.dropout_article:
+            return {"every": _ARTICLE_EVERY, "hold": 1, "backward": "full"}
+        return {"every": self.dropout_every, "hold": self.dropout_hold, "backward": self.dropout_backward}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from shrinkwise.experiments.foreign import Columns, measurements_of, read_runs, 
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats import Measurement
-from shrinkwise.experiments.stats.margin import Margin, margin_of
+from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 _LOSSES = frozenset(["loss", "logloss", "nll", "deviance", "perplexity", "ppl", "bpc"])
 _LESS_IS_BETTER = _LOSSES | {"error", "err", "rmse", "mse", "mae", "wer", "cer"}
-_RATES = frozenset(["accuracy", "acc", "f1", "auc", "auroc", "r2", "iou", "miou", "map", "precision", "recall", "top1", "top5"])
-_MORE_IS_BETTER = _RATES | {"bleu", "rouge"}
+_RATES = frozenset(["accuracy", "acc", "f1", "auc", "auroc", "iou", "miou", "map", "precision", "recall", "top1", "top5"])
+_POINTS = _RATES | {"r2"}
+_MORE_IS_BETTER = _RATES | {"r2", "bleu", "rouge"}
 _NOTHING = frozenset(["", "0", "none", "false", "no", "off", "base", "baseline", "control"])
 
 
@@ -71,10 +73,19 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
     """
     columns = Columns(_names(vary), seed, metric, _names(within), n_train, n_test, examples, test_rows)
     table = read_runs(frame) if isinstance(frame, str | Path) else frame
+    if n_train and n_test and examples and not test_rows:
+        raise SettingError(
+            "examples and row counts are given without test_rows",
+            "whether all runs share one test set, or each seed cut its own, is not known",
+            "leave n_train and n_test out for one test set, or name the column that says which rows each seed was tested on",
+        )
     measurements = measurements_of(table, columns)
     if maximize is None:
         maximize = guess_direction(metric)
-    width = _margin(metric, margin, measurements)
+    is_in_percent = _is_in_percent(metric, measurements)
+    if is_in_percent:
+        measurements = tuple(_as_shares(each, metric) for each in measurements)
+    width = margin_of("accuracy" if _POINTS.intersection(_words(metric)) else "loss", margin)
     sizes = measurements[0]
     study = Study(
         data=str(frame) if isinstance(frame, str | Path) else "a table of runs",
@@ -95,6 +106,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
             "vary": ", ".join(columns.vary),
             "paired by": seed,
             "direction": "more is better" if maximize else "less is better",
+            **({"read as": f"{metric} in per cent, told as shares"} if is_in_percent else {}),
         },
     )
     return Result(
@@ -134,13 +146,19 @@ def _words(metric: str) -> list[str]:
     return re.split(r"[^a-z0-9]+", metric.lower())
 
 
-def _margin(metric: str, given: float | None, measurements: Sequence[Measurement]) -> Margin:
-    """Return the margin: points for rates, whether they are written as shares or as per cent; per cent of the base otherwise."""
+def _is_in_percent(metric: str, measurements: Sequence[Measurement]) -> bool:
+    """Whether a rate is written in per cent: most of its values lie above 1, and none above 100."""
     if not _RATES.intersection(_words(metric)):
-        return margin_of("loss", given)
-    width = margin_of("accuracy", given)
-    is_in_percent = any(abs(each.metrics.get(metric, 0.0)) > 1 for each in measurements)
-    return Margin(100 * width.value, is_relative=False) if is_in_percent else width
+        return False
+    values = [each.metrics[metric] for each in measurements if metric in each.metrics]
+    return 2 * sum(value > 1 for value in values) > len(values) and all(0 <= value <= 100 for value in values)
+
+
+def _as_shares(measurement: Measurement, metric: str) -> Measurement:
+    """Write a rate that came in per cent as a share; its outcomes on test rows are shares already where they are 0 and 1."""
+    if metric not in measurement.metrics:
+        return measurement
+    return replace(measurement, metrics={metric: measurement.metrics[metric] / 100})
 
 
 def _base(measurements: Sequence[Measurement], columns: Columns, given: str | float | None) -> Variant:

@@ -11,7 +11,21 @@ from shrinkwise.experiments.data.labels import parse_classes
 from shrinkwise.experiments.data.npz_archive import npz
 from shrinkwise.experiments.data.openml import mnist
 from shrinkwise.experiments.data.sources import as_dataset, load
-from shrinkwise.experiments.data.split import Split, cut
+from shrinkwise.experiments.data.split import Split, choose_rows, cut
 from shrinkwise.experiments.data.table import csv
 
-__all__ = ["Dataset", "Split", "as_dataset", "csv", "cut", "digits", "idx", "load", "mnist", "npz", "parse_classes", "read_idx"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "as_dataset",
+    "choose_rows",
+    "csv",
+    "cut",
+    "digits",
+    "idx",
+    "load",
+    "mnist",
+    "npz",
+    "parse_classes",
+    "read_idx",
+]

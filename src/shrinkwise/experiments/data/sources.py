@@ -75,12 +75,13 @@ def load(
     raise DataError(f"{path} is of no kind that is read", "its name tells its kind", f"give {_KINDS}")
 
 
-def as_dataset(data: Any) -> Dataset:
+def as_dataset(data: Any, task: str | None = None) -> Dataset:
     """Take whatever a caller has for data.
 
     Args:
         data: A data set as it is; a pair ``(x, y)`` of arrays or tensors; an object with two ``tensors``, such as torch's
             TensorDataset; or a source that :func:`load` knows.
+        task: ``classification`` or ``regression``; guessed where None and not known.
 
     Raises:
         DataError: It is none of these, or cannot carry an experiment.
@@ -89,12 +90,15 @@ def as_dataset(data: Any) -> Dataset:
     'classification'
     """
     if isinstance(data, Dataset):
+        if task not in (None, data.task):
+            mend = "leave task out, or make the data set with that task"
+            raise SettingError(f"task is {task}", f"{data.name} was read as {data.task}", mend)
         return data
     if isinstance(data, str | Path):
-        return load(data)
+        return load(data, task=task)
     pair = getattr(data, "tensors", data)
     if isinstance(pair, tuple) and len(pair) == 2:
-        return Dataset.from_arrays(*pair)
+        return Dataset.from_arrays(*pair, task=task)
     raise DataError(f"data is of type {type(data).__name__}", "that is no data set", f"give (x, y), a Dataset, {_KINDS}")
 
 

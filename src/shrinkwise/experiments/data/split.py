@@ -80,9 +80,7 @@ def cut(dataset: Dataset, condition: Condition, seed: int) -> Split:
     >>> len(split.y_train), len(split.y_val), len(split.y_test)
     (541, 180, 180)
     """
-    _check_condition(dataset, condition)
-    train, val, test = _partition(dataset, numpy_generator("split", seed))
-    train = train[: _train_size(dataset, condition, len(train))]
+    train, val, test = choose_rows(dataset, condition, seed)
     x_val, y_val = (dataset.x, dataset.y) if dataset.val is None else dataset.val
     x_test, y_test = (dataset.x, dataset.y) if dataset.test is None else dataset.test
     xs = _as_numbers(_take(dataset.x, train), _take(x_val, val), _take(x_test, test))
@@ -93,6 +91,18 @@ def cut(dataset: Dataset, condition: Condition, seed: int) -> Split:
     mean, scale = float(ys[0].mean()), float(ys[0].std()) if np.ptp(ys[0]) else 1.0
     y = [((part - mean) / scale).astype(np.float32) for part in ys]
     return Split(xs[0], y[0], xs[1], y[1], xs[2], y[2], train, val, test, mean, scale)
+
+
+def choose_rows(dataset: Dataset, condition: Condition, seed: int) -> tuple[Indices, Indices, Indices]:
+    """Return which rows are for training, validation and test, without touching them: what :func:`cut` takes, and cheap to check.
+
+    Raises:
+        DataError: There are too few rows, classes or groups for this condition.
+        SettingError: The condition is out of range, or asks for label noise in a regression.
+    """
+    _check_condition(dataset, condition)
+    train, val, test = _partition(dataset, numpy_generator("split", seed))
+    return train[: _train_size(dataset, condition, len(train))], val, test
 
 
 def _check_condition(dataset: Dataset, condition: Condition) -> None:

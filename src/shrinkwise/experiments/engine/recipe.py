@@ -26,7 +26,7 @@ class Recipe:
         n_outputs: Numbers that the network gives for a row: classes, or 1.
         optimizer: Makes an optimiser from parameter groups, each with its ``weight_decay`` as ``lam``.
         epochs: Passes over the training rows.
-        batch_size: Rows of one step; the last batch of an epoch may be smaller.
+        batch_size: Rows of one step; the last batch of an epoch may be smaller, and a single row that is left joins the one before.
         unit: Unit in which a variant's ``l2`` is written.
         apply_to: ``weights`` (matrices and filters) or ``all`` (biases and every other parameter too).
         threads: Threads that torch may use in one run; part of what a record depends on.

@@ -110,7 +110,7 @@ class _Run:
     def _train_epoch(self, epoch: int) -> None:
         self.model.train()
         order = torch.randperm(len(self.y), generator=torch_generator("order", self.key.seed, epoch))
-        for rows in order.split(self.recipe.batch_size):
+        for rows in _batches(order, self.recipe.batch_size):
             self.step += 1
             set_step(self.model, self.step)
             self.optimizer.zero_grad()
@@ -148,6 +148,14 @@ class _Run:
 
     def _predict(self, x: Tensor) -> Tensor:
         return torch.cat([predict(self.recipe, self.model, rows) for rows in x.split(_EVALUATION_ROWS)])
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Cut an order of rows into batches; a last row that would stand alone joins the batch before, since a batch norm needs two."""
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 @contextmanager

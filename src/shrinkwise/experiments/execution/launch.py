@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
 
+from shrinkwise.errors import WorkerError
 from shrinkwise.experiments.records import Record, RunKey
 
 _LOOK_EVERY_S = 0.5
@@ -30,15 +32,15 @@ class LocalLauncher:
     """Trains on this machine: in this process, or in worker processes beside it.
 
     Args:
-        jobs: Number of processes; 1 trains in this one.
+        jobs: Number of processes; 1 trains in this one, None takes one a core.
     """
 
-    def __init__(self, jobs: int = 1) -> None:
+    def __init__(self, jobs: int | None = None) -> None:
         self.jobs = jobs
 
     def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
         """Yield the record of every run, in the order in which they end; closing the iterator ends the workers."""
-        jobs = min(self.jobs, len(keys))
+        jobs = min(_n_cores() if self.jobs is None else self.jobs, len(keys))
         if jobs <= 1:
             yield from map(train, keys)
             return
@@ -53,10 +55,23 @@ def _in_workers(train: Train, keys: Sequence[RunKey], jobs: int) -> Iterator[Rec
     try:
         for future in as_completed([pool.submit(_train_in_worker, key) for key in keys]):
             yield future.result()
+    except BrokenProcessPool as error:
+        pool.shutdown(kill_workers=True)
+        raise WorkerError(
+            "a process that trained runs died",
+            "the machine may have run out of memory, or a library crashed",
+            "repeat the command: it goes on with the runs that are missing; fewer jobs take less memory (--jobs 1)",
+        ) from error
     except BaseException:
         pool.shutdown(kill_workers=True)
         raise
     pool.shutdown()
+
+
+def _n_cores() -> int:
+    from loky import cpu_count
+
+    return int(cpu_count())
 
 
 _train: Train | None = None

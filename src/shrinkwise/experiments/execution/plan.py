@@ -19,13 +19,16 @@ class Plan:
         variants: Configurations under comparison.
         conditions: What the data are like.
         seeds: Seeds; each is paired over the variants of a condition.
-        settings: Whatever else a record depends on, as JSON values by name: data and code fingerprints, epochs, engine, threads.
+        settings: What makes it this experiment, as JSON values by name: fingerprints of data, model and optimiser, epochs, unit.
+        means: By what it is trained, likewise: engine, thread count, versions. A resume goes on with the engine and thread count of
+            the plan that is kept.
     """
 
     variants: tuple[Variant, ...]
     conditions: tuple[Condition, ...]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
+    means: Mapping[str, Any]
 
     def runs(self) -> list[RunKey]:
         """List every run, one seed after another, so that an interrupted experiment has whole pairs."""
@@ -40,6 +43,7 @@ class Plan:
             "conditions": [asdict(condition) for condition in self.conditions],
             "seeds": list(self.seeds),
             "settings": dict(self.settings),
+            "means": dict(self.means),
         }
 
     @staticmethod
@@ -50,6 +54,7 @@ class Plan:
             conditions=tuple(Condition(**fields) for fields in document["conditions"]),
             seeds=tuple(document["seeds"]),
             settings=document["settings"],
+            means=document["means"],
         )
 
     @property
@@ -61,7 +66,7 @@ class Plan:
     def differences(self, other: Plan) -> list[str]:
         """Say in words what ``other`` has otherwise, in this plan's terms first; empty for the same experiment.
 
-        The order of variants, conditions and seeds is no difference.
+        The order of variants, conditions and seeds is no difference, and by what it is trained is none either.
         """
         mine, its = self._comparable(), other._comparable()
         return [
@@ -73,7 +78,7 @@ class Plan:
     def _comparable(self) -> dict[str, Any]:
         return {
             **self.settings,
-            "variants": sorted(variant.name for variant in self.variants),
+            "variants": sorted(json.dumps(dict(sorted(variant.items()))) for variant in self.variants),
             "conditions": sorted(condition.name for condition in self.conditions),
             "seeds": sorted(self.seeds),
         }

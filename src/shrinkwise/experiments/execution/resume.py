@@ -13,21 +13,31 @@ Progress = Callable[[int, int], None]
 """Called with the number of runs that are done and the number of all runs."""
 
 
-def execute(plan: Plan, train: Train, store: Store, launcher: Launcher, progress: Progress | None = None) -> list[Record]:
+def execute(
+    plan: Plan, make_train: Callable[[Plan], Train], store: Store, launcher: Launcher, progress: Progress | None = None
+) -> list[Record]:
     """Train the runs of ``plan`` that ``store`` lacks, keep each record as its run ends, and return all in the plan's order.
 
     Whoever kills this loses at most the runs in flight; the same call goes on from there.
 
+    Args:
+        plan: What is to be trained.
+        make_train: Gives what trains a run by the means of a plan: the one that is kept, where there is one.
+        store: Where records are kept.
+        launcher: In which processes they are trained.
+        progress: Called with the number of runs done and of all runs.
+
     Raises:
         StoreError: The store belongs to another experiment.
+        WorkerError: A process that trained died.
     """
-    store.claim(plan)
+    plan = store.claim(plan)
     missing = store.missing(plan)
     n_all = len(plan.runs())
     n_done = n_all - len(missing)
     if progress:
         progress(n_done, n_all)
-    for record in launcher.launch(train, missing):
+    for record in launcher.launch(make_train(plan), missing):
         store.append(record)
         n_done += 1
         if progress:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, delete, insert, select
+from sqlalchemy import URL, Column, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, delete, insert, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
@@ -50,7 +51,7 @@ class Store:
             self._engine = create_engine("sqlite://", poolclass=StaticPool)
         else:
             _make(folder)
-            self._engine = create_engine(f"sqlite:///{folder / _FILE}")
+            self._engine = create_engine(URL.create("sqlite", database=str(folder / _FILE)))
         try:
             with self._translated():
                 _METADATA.create_all(self._engine)
@@ -70,23 +71,34 @@ class Store:
             document = connection.execute(select(_PLAN.c.document)).scalar()
         return None if document is None else Plan.from_document(json.loads(document))
 
-    def claim(self, plan: Plan) -> None:
+    def claim(self, plan: Plan) -> Plan:
         """Keep ``plan`` in a new store; in a used one, make sure that it is the same experiment.
 
+        Returns:
+            ``plan``, by the means of the plan that is kept: its engine and thread count.
+
         Raises:
-            StoreError: The folder belongs to another experiment; the message names what differs.
+            StoreError: The folder belongs to another experiment, or runs are missing that could only be trained with other versions
+                of a library than those that are there; the message names what differs.
         """
         kept = self.plan()
         if kept is None:
             with self._translated(), self._engine.begin() as connection:
                 connection.execute(insert(_PLAN).values(id=1, document=json.dumps(plan.document())))
-            return
+            return plan
         if differences := plan.differences(kept):
             raise StoreError(
                 f"{self.folder} belongs to another experiment",
                 f"yours against the one there: {'; '.join(differences)}",
                 "give another output folder, or the settings of the experiment that is there",
             )
+        if plan.means["versions"] != kept.means["versions"] and self.missing(plan):
+            raise StoreError(
+                f"{self.folder} was begun with {_listed(kept.means['versions'])}",
+                f"you have {_listed(plan.means['versions'])}, and runs of the two are not alike to the last bit",
+                "finish it with the versions that it was begun with, or give another output folder",
+            )
+        return replace(plan, means=kept.means)
 
     def append(self, record: Record) -> None:
         """Keep a record, in one transaction; it takes the place of a failed one of the same run."""
@@ -117,6 +129,10 @@ class Store:
             raise StoreError(
                 f"{self.folder} cannot be used", f"its file {_FILE} answers: {error.orig}", "give another output folder"
             ) from error
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _make(folder: Path) -> None:

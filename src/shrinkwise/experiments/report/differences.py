@@ -19,7 +19,9 @@ from shrinkwise.experiments.report.chart import (
 from shrinkwise.experiments.report.formats import SYMBOLS, Scale, find_comparison, find_row, is_mostly_collapsed, scale_of
 from shrinkwise.experiments.report.styles import Style, variant_styles
 from shrinkwise.experiments.report.table import caption_of
-from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER, Answer, Comparison
+from shrinkwise.experiments.stats.answer import Answer, Comparison
+from shrinkwise.experiments.stats.margin import Margin
+from shrinkwise.experiments.stats.metric import metric_of
 from shrinkwise.experiments.study import Study
 
 _ROW_HEIGHT = 42
@@ -141,18 +143,17 @@ def difference_layout(scale: Scale, variants: list[Variant], visible: tuple[floa
 
 def difference_title(scale: Scale, side: str = "right") -> str:
     """Return the title of an axis of differences, with the side on which better lies where the metric is one of ours."""
-    if scale.metric not in HIGHER_IS_BETTER:
+    is_higher_better = metric_of(scale.metric).is_higher_better
+    if is_higher_better is None:
         return scale.difference_title
     opposite = {"right": "left", "up": "down"}[side]
     separator = ", " if side == "up" else "\n"
-    better = side if HIGHER_IS_BETTER[scale.metric] else opposite
+    better = side if is_higher_better else opposite
     return f"{scale.difference_title}{separator}{better} is better"
 
 
 def margin_of(answer: Answer, study: Study, condition: Condition) -> float:
     """Return the half-width of what counts as equivalent within a condition, in the metric's own unit."""
-    if not study.is_margin_relative:
-        return study.margin
     base = find_row(answer, condition, answer.base)
     spread = base.metrics.get(study.primary_metric) if base else None
-    return study.margin * abs(spread.estimate.point) if spread else 0.0
+    return Margin(study.margin, study.is_margin_relative).width(spread.estimate.point if spread else 0.0)

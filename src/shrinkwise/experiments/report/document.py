@@ -14,12 +14,15 @@ from shrinkwise.experiments.study import Study
 def to_document(answer: Answer, study: Study, seconds: float | None = None) -> dict[str, Any]:
     """Return the answer as nested dictionaries, lists and plain scalars, ready for ``json.dumps(..., allow_nan=False)``.
 
-    Metrics and differences stay in their own unit (an accuracy of 0.97 is 0.97, not 97); what is not a finite number becomes None.
+    Metrics, differences and the margin stay in their own unit (an accuracy of 0.97 is 0.97, not 97); what is not a finite number
+    becomes None. A condition has a ``label`` beside its size and noise: what tells apart conditions of runs that were made
+    elsewhere, else empty.
 
     Args:
         answer: What the statistics say.
         study: What was asked.
-        seconds: Wall time of the whole experiment in seconds; None where it is unknown.
+        seconds: Sum over all runs of each run's wall time in seconds, which is more than passed on the clock where several ran at
+            once; None where it is unknown.
 
     Returns:
         The fields ``experiment``, ``table``, ``comparisons`` and ``verdict``; beside them ``notes``, and ``early_stopping`` with
@@ -125,7 +128,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
-    return {"train_size": condition.train_size, "label_noise": number(condition.label_noise)}
+    return {"train_size": condition.train_size, "label_noise": number(condition.label_noise), "label": condition.label}
 
 
 def _setting(value: Setting) -> Setting | None:

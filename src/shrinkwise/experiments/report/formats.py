@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from shrinkwise.experiments.records import Condition, Status, Variant
 from shrinkwise.experiments.stats.answer import Answer, Comparison, Estimate, Finding, Row
+from shrinkwise.experiments.stats.metric import metric_of
 
 NOTHING = "–"
 """What stands where there is no number."""
@@ -22,21 +23,30 @@ class Scale:
 
     Attributes:
         metric: Name of the metric.
-        factor: What a raw value is multiplied by before it is written: 100 for accuracy, else 1.
-        unit: Unit of a value, such as ``%``; empty where there is none.
-        difference_unit: Unit of a difference, such as ``points``; empty where there is none.
         decimals: Digits after the point.
 
-    >>> scale = Scale("accuracy", 100.0, "%", "points", 2)
+    >>> scale = Scale("accuracy", 2)
     >>> scale.value(0.9716), scale.difference(-0.0012), scale.interval(0.004, 0.0139)
     ('97.16', '−0.12', '[+0.40, +1.39]')
     """
 
     metric: str
-    factor: float
-    unit: str
-    difference_unit: str
     decimals: int
+
+    @property
+    def factor(self) -> float:
+        """What a raw value is multiplied by before it is written."""
+        return metric_of(self.metric).factor
+
+    @property
+    def unit(self) -> str:
+        """Unit of a value, such as ``%``; empty where there is none."""
+        return metric_of(self.metric).unit
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of a difference, such as ``points``; empty where there is none."""
+        return metric_of(self.metric).difference_unit
 
     @property
     def title(self) -> str:
@@ -69,11 +79,11 @@ class Scale:
 def scale_of(answer: Answer, metric: str) -> Scale:
     """Return the scale of a metric.
 
-    Accuracy is written to hundredths of a point; any other metric with two significant digits of its typical spread over seeds, or
-    four of its values where no spread is known.
+    Percentages are written to hundredths of a point; any other metric with two significant digits of its typical spread over seeds,
+    or four of its values where no spread is known.
     """
-    if metric == "accuracy":
-        return Scale(metric, 100.0, "%", "points", 2)
+    if metric_of(metric).is_percentage:
+        return Scale(metric, 2)
     spreads = [row.metrics[metric] for row in answer.rows if metric in row.metrics]
     stds = [spread.std for spread in spreads if math.isfinite(spread.std) and spread.std > 0]
     points = [abs(spread.estimate.point) for spread in spreads if math.isfinite(spread.estimate.point) and spread.estimate.point]
@@ -82,7 +92,7 @@ def scale_of(answer: Answer, metric: str) -> Scale:
         decimals = 1 - math.floor(math.log10(statistics.median(stds)))
     elif points:
         decimals = 3 - math.floor(math.log10(statistics.median(points)))
-    return Scale(metric, 1.0, "", "", min(max(decimals, 0), 6))
+    return Scale(metric, min(max(decimals, 0), 6))
 
 
 def p_text(p: float | None) -> str:

@@ -13,6 +13,7 @@ from shrinkwise.errors import MissingExtraError
 from shrinkwise.experiments.records import Condition, Record
 from shrinkwise.experiments.report import curves, differences, gains, network, strengths, words
 from shrinkwise.experiments.report.chart import Chart, LegendEntry
+from shrinkwise.experiments.report.failures import failures
 from shrinkwise.experiments.report.formats import NOTHING, headline_metrics, scale_of
 from shrinkwise.experiments.report.lines import Line, level_of, lines_of
 from shrinkwise.experiments.report.styles import style
@@ -121,6 +122,7 @@ def _context(answer: Answer, study: Study, records: Sequence[Record]) -> dict[st
         "scales": [scale_of(answer, metric) for metric in metrics],
         "level": level_of(answer),
         "tables": [_table(answer, condition, metrics) for condition in answer.conditions],
+        "failures": failures(records),
         "sections": sections,
         "strength_legend": strengths.strength_legend(answer, study),
         "gain_legend": gains.gain_legend(answer, study),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shrinkwise.experiments.records import Outcome, Record
+from shrinkwise.experiments.records import Outcome, Record, Status
+from shrinkwise.experiments.stats.measuring import measure
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ def runs_frame(records: Sequence[Record], study: Study) -> pd.DataFrame:
 
     Columns: the variant's settings; ``train_size`` and ``label_noise``; ``seed``, ``status``, ``collapsed``, ``lam`` (the strength
     as in mean loss + (lam/2)·Σw²); ``n_train``, ``n_val``, ``n_test``; every metric on the test rows at the judged epoch, and as
-    ``last_*`` and ``best_val_*`` at the last epoch and at that of best validation loss; ``weight_norm``, ``seconds``, ``message``;
-    the primary metric row by row as ``*_rows`` where it is a mean over rows, and ``test_rows`` where each seed has its own.
+    ``last_*`` and ``best_val_*`` at the last epoch and at that of best validation loss; ``weight_norm``, at the judged epoch as
+    ``collapsed`` is; ``seconds``, ``message``; the primary metric row by row as ``*_rows`` where it has such a form, and
+    ``test_rows`` where each seed has its own. A setting whose name is taken by another column is called ``setting_NAME``.
 
     Args:
         records: What the runs left.
@@ -28,32 +30,36 @@ def runs_frame(records: Sequence[Record], study: Study) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([_row(record, study) for record in records])
+    rows = [_row(record, study) for record in records]
+    taken = {name for row in rows for name in row}
+    settings = [
+        {f"setting_{name}" if name in taken else name: value for name, value in record.key.variant.items()} for record in records
+    ]
+    return pd.DataFrame([ours | row for ours, row in zip(settings, rows, strict=True)])
 
 
 def _row(record: Record, study: Study) -> dict[str, Any]:
+    """Return all columns of a run but those of its settings."""
+    measured = measure(record, study.select)
     row: dict[str, Any] = {
-        **record.key.variant,
         "train_size": record.key.condition.train_size,
         "label_noise": record.key.condition.label_noise,
         "seed": record.key.seed,
         "status": record.status.value,
-        "collapsed": record.collapsed,
+        "collapsed": measured.collapsed,
         "lam": record.lam,
         "n_train": record.n_train,
         "n_val": record.n_val,
         "n_test": record.n_test,
+        **measured.metrics,
     }
     if record.last is not None and record.best_val is not None:
-        row |= record.outcome(study.select).test
         row |= _prefixed("last", record.last) | _prefixed("best_val", record.best_val)
-    row |= {"weight_norm": record.weight_norm(), "seconds": record.seconds, "message": record.message}
-    if record.last is not None:
-        values = record.outcome(study.select).examples.get(study.primary_metric)
-        if values is not None:
-            row[f"{study.primary_metric}_rows"] = _written(values)
-        if study.is_resampled:
-            row["test_rows"] = " ".join(map(str, record.test_rows))
+    row |= {"weight_norm": measured.weight_norm, "seconds": record.seconds, "message": record.message}
+    if study.primary_metric in measured.examples:
+        row[f"{study.primary_metric}_rows"] = _written(measured.examples[study.primary_metric])
+    if record.status is Status.DONE and study.is_resampled:
+        row["test_rows"] = " ".join(map(str, record.test_rows))
     return row
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from shrinkwise.experiments.report.document import n_seeds
-from shrinkwise.experiments.report.formats import SYMBOLS, count, percent
+from shrinkwise.experiments.report.formats import SYMBOLS, count, headline_metrics, percent
 from shrinkwise.experiments.report.lines import level_of
 from shrinkwise.experiments.report.table import caption_of
 from shrinkwise.experiments.stats.answer import Answer, Finding
+from shrinkwise.experiments.stats.metric import metric_of
+from shrinkwise.experiments.stats.uncertainty import AS_GIVEN, CROSSED, OVERLAP_BY_SIZES
+from shrinkwise.experiments.stats.words import listed
 from shrinkwise.experiments.study import Study
 
 
@@ -69,7 +73,7 @@ def settings(study: Study) -> tuple[tuple[str, str], ...]:
 
 
 def margin_words(study: Study) -> str:
-    """Say what counts as equivalent.
+    """Say what counts as equivalent, in the unit in which differences are written.
 
     >>> from shrinkwise.experiments.study import Study
     >>> margin_words(Study("d", "classification", (), 0, 0, 0, False, None, None, None, "accuracy", "last", 0.005, False))
@@ -77,27 +81,23 @@ def margin_words(study: Study) -> str:
     """
     if study.is_margin_relative:
         return f"{percent(study.margin)} of the base's {study.primary_metric}"
-    is_accuracy = study.primary_metric == "accuracy"
-    return f"{100 * study.margin:g} points of accuracy" if is_accuracy else f"{study.margin:g} of {study.primary_metric}"
+    metric = metric_of(study.primary_metric)
+    return " ".join(f"{metric.factor * study.margin:g} {metric.difference_unit} of {metric.name}".split())
 
 
 def estimand(answer: Answer, study: Study) -> tuple[str, ...]:
     """Return what is estimated and how, a sentence each."""
-    finite = f" and the finite test set of {study.n_test:,} rows" if study.n_test else ""
+    methods = _methods(answer, [study.primary_metric])
+    knows_rows = any(CROSSED in method or OVERLAP_BY_SIZES in method for method in methods)
+    finite = f" and the finite test set of {study.n_test:,} rows" if study.n_test and knows_rows else ""
     noise = ", label noise" if any(condition.label_noise for condition in answer.conditions) else ""
     chance = f"the seeds' randomness (split, initial weights, order of batches{noise})" if study.epochs else "what the seeds vary"
-    comparisons = [each for each in answer.comparisons if each.metric == study.primary_metric]
-    methods = list(dict.fromkeys(each.difference.method for each in comparisons if each.difference.method))
     sentences = [
         f"Estimated is the mean difference in {study.primary_metric} between a variant and {answer.base.name} on new data of this"
         f" kind, over {chance}{finite}.",
         "Runs are paired: for one seed all variants are given the same chances, so that what they share cancels in the difference.",
     ]
-    if study.is_resampled:
-        sentences.append(
-            "Every seed cuts its own test rows out of one data set, so training and test rows of different seeds overlap; the"
-            " variance is corrected for it (Nadeau and Bengio 2003)."
-        )
+    sentences += _on_test_rows(answer, study)
     if methods:
         sentences.append(f"Intervals cover with probability {level_of(answer)}; method: {'; '.join(methods)}.")
     sentences.append(
@@ -108,6 +108,29 @@ def estimand(answer: Answer, study: Study) -> tuple[str, ...]:
     if any(row.collapsed for row in answer.rows):
         sentences.append("A run collapsed when its training loss ended within 5 % of the best constant predictor's.")
     return tuple(sentences)
+
+
+def _on_test_rows(answer: Answer, study: Study) -> list[str]:
+    """Say how the test rows went into the intervals of the table's metrics, as their methods have it."""
+    metrics = headline_metrics(answer, study.primary_metric)
+    ways = {
+        CROSSED: "what the rows that seeds share add to the variance is estimated row by row (crossed random effects)",
+        OVERLAP_BY_SIZES: "the variance is corrected for the overlap by the sizes of the parts (Nadeau and Bengio 2003)",
+        AS_GIVEN: "the test set is taken as given: what other test rows would show is not in the interval",
+    }
+    by_way = {way: [each for each in metrics if any(way in method for method in _methods(answer, [each]))] for way in ways}
+    said = []
+    if study.is_resampled:
+        said.append("Every seed cuts its own test rows out of one data set, so that the test rows of different seeds overlap.")
+    elif by_way[CROSSED]:
+        said.append("All seeds are tested on the same rows.")
+    return said + [f"For {listed(names)}, {ways[way]}." for way, names in by_way.items() if names]
+
+
+def _methods(answer: Answer, metrics: Iterable[str]) -> list[str]:
+    """Return how the intervals of the differences in some metrics were made, each way once."""
+    found = [each.difference for each in answer.comparisons if each.metric in metrics]
+    return list(dict.fromkeys(each.method for each in found if each.method and math.isfinite(each.low)))
 
 
 def question(answer: Answer, study: Study) -> str:

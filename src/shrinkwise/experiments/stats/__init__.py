@@ -5,7 +5,6 @@ Every random draw takes a Generator.
 """
 
 from shrinkwise.experiments.stats.answer import (
-    HIGHER_IS_BETTER,
     Answer,
     Comparison,
     Estimate,
@@ -15,10 +14,9 @@ from shrinkwise.experiments.stats.answer import (
     Spread,
 )
 from shrinkwise.experiments.stats.answering import answer
-from shrinkwise.experiments.stats.pairing import measure
+from shrinkwise.experiments.stats.measuring import measure
 
 __all__ = [
-    "HIGHER_IS_BETTER",
     "Answer",
     "Comparison",
     "Estimate",

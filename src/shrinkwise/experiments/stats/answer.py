@@ -10,9 +10,6 @@ import numpy as np
 
 from shrinkwise.experiments.records import Condition, Status, Variant
 
-HIGHER_IS_BETTER: Mapping[str, bool] = {"accuracy": True, "loss": False, "f1": True, "auc": True, "rmse": False, "r2": True}
-"""Our own metrics, and whether more of them is better."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -45,9 +42,10 @@ class Measurement:
         status: How the run ended.
         collapsed: Whether it learned nothing.
         metrics: Metric name -> value on the test rows; empty unless the run is done.
-        examples: Metric name -> the metric on each test row, shape ``(n_test,)``; empty where unknown.
+        examples: Metric name -> the metric on each test row, or what the row adds to it to first order, shape ``(n_test,)``; empty
+            where unknown.
         n_train: Number of training rows; 0 where unknown. ``n_test`` likewise.
-        weight_norm: Euclidean norm of all weight matrices at the end; NaN where unknown.
+        weight_norm: Euclidean norm of all weight matrices at the judged epoch; NaN where unknown.
     """
 
     variant: Variant
@@ -110,7 +108,7 @@ class Comparison:
         share_won: Share of the seeds on which the variant is the better one, a tie counting half.
         p: Two-sided p; None where there are too few seeds for any p to decide, or the metric is not the primary one.
         p_adjusted: The same, adjusted by Holm over all variants of the condition.
-        finding: What it comes to.
+        finding: What it comes to; without an adjusted p it is equivalent or inconclusive, never a help or a harm.
         seeds_needed: Seeds that would probably decide, where the finding is inconclusive; else None.
     """
 

@@ -92,7 +92,7 @@ def _finish(
     is_higher_better = question.is_higher_better[metric]
     interval = draft.mean.interval()
     margin = question.margin(metric, float(np.mean([other.metrics[metric] for _, other in draft.pairs])))
-    finding = judge(interval, margin, is_higher_better=is_higher_better, p_adjusted=p_adjusted, has_test=is_primary)
+    finding = judge(interval, margin, is_higher_better=is_higher_better, p_adjusted=p_adjusted)
     needed = None
     if is_primary and finding is Finding.INCONCLUSIVE and draft.mean.n > 1:
         needed = seeds_needed(draft.mean, margin, n_family)

@@ -14,28 +14,29 @@ MOST_SEEDS = 1_000
 """Where more seeds than this would be needed, no number is given."""
 
 _POWER = 0.8
+_FEWEST_EQUIVALENT = 3
 
 
-def judge(difference: Estimate, margin: float, *, is_higher_better: bool, p_adjusted: float | None, has_test: bool) -> Finding:
+def judge(difference: Estimate, margin: float, *, is_higher_better: bool, p_adjusted: float | None) -> Finding:
     """Say what a difference comes to: equivalent before helps or hurts, however small the p.
+
+    Only an adjusted p shows a help or a harm. An interval shows equivalence without one, from three seeds on: two may agree by
+    chance on anything that is counted.
 
     Args:
         difference: Variant minus base, with its interval.
         margin: Half-width of what counts as equivalent.
         is_higher_better: Whether more of the metric is better.
-        p_adjusted: Holm-adjusted p; None where there is none.
-        has_test: Whether a p is to decide; else the interval alone does, which is for metrics that are not the primary one.
+        p_adjusted: Holm-adjusted p; None where there are too few seeds, or the metric is not the primary one.
 
-    >>> judge(Estimate(0.002, 0.001, 0.003, 0.95, 10, ""), 0.005, is_higher_better=True, p_adjusted=0.01, has_test=True).value
+    >>> judge(Estimate(0.002, 0.001, 0.003, 0.95, 10, ""), 0.005, is_higher_better=True, p_adjusted=0.01).value
     'equivalent'
     """
-    if math.isnan(difference.low):
-        return Finding.INCONCLUSIVE
-    if -margin <= difference.low and difference.high <= margin:
+    # Comparisons with an end that is NaN are false.
+    if difference.n >= _FEWEST_EQUIVALENT and -margin <= difference.low and difference.high <= margin:
         return Finding.EQUIVALENT
     excludes_zero = difference.low > 0 or difference.high < 0
-    is_decided = excludes_zero and (not has_test or (p_adjusted is not None and p_adjusted < ALPHA))
-    if not is_decided:
+    if not excludes_zero or p_adjusted is None or p_adjusted >= ALPHA:
         return Finding.INCONCLUSIVE
     return Finding.HELPS if (difference.point > 0) == is_higher_better else Finding.HURTS
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from shrinkwise.errors import SettingError
-from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER
+from shrinkwise.experiments.stats.metric import metric_of
 
-_DEFAULT_POINTS = 0.5
+_DEFAULT_HUNDREDTHS = 0.5
 _DEFAULT_PER_CENT = 2.0
 
 
@@ -34,7 +34,8 @@ def margin_of(metric: str, given: float | None = None) -> Margin:
 
     Args:
         metric: Name of the metric.
-        given: Points of accuracy, f1, auc and r2 (0.5 by default); per cent of the base's value for every other (2 by default).
+        given: Points of accuracy, f1 and auc, hundredths of r2 (0.5 by default); per cent of the base's value for every other (2 by
+            default).
 
     Raises:
         SettingError: It is negative or no number.
@@ -42,8 +43,8 @@ def margin_of(metric: str, given: float | None = None) -> Margin:
     >>> margin_of("accuracy"), margin_of("loss", 5)
     (Margin(value=0.005, is_relative=False), Margin(value=0.05, is_relative=True))
     """
-    is_relative = not HIGHER_IS_BETTER.get(metric, False)
-    value = given if given is not None else _DEFAULT_PER_CENT if is_relative else _DEFAULT_POINTS
+    is_relative = metric_of(metric).has_relative_margin
+    value = given if given is not None else _DEFAULT_PER_CENT if is_relative else _DEFAULT_HUNDREDTHS
     if not (math.isfinite(value) and value >= 0):
         raise SettingError(f"margin is {value}", "it is the half-width of an interval", "give 0 or a positive number")
     return Margin(value / 100, is_relative)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from shrinkwise.experiments.records import Condition, Status, Variant
@@ -33,7 +34,7 @@ def scope(study: Study, variants: Sequence[Variant]) -> Iterator[str]:
 
 def method(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """Say how the intervals were made."""
-    methods = dict.fromkeys(comparison.difference.method for comparison in comparisons if comparison.difference.n > 1)
+    methods = dict.fromkeys(comparison.difference.method for comparison in comparisons if math.isfinite(comparison.difference.low))
     if methods:
         yield f"Intervals: {listed(methods)}."
 

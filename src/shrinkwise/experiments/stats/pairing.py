@@ -1,4 +1,4 @@
-"""From records to measurements, and from measurements to pairs: what must agree before anything is compared."""
+"""From measurements to pairs: what must agree before anything is compared."""
 
 from __future__ import annotations
 
@@ -7,34 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shrinkwise.errors import DataError, did_you_mean
-from shrinkwise.experiments.records import Condition, Record, Status, Variant
+from shrinkwise.experiments.records import Condition, Status, Variant
 from shrinkwise.experiments.stats.answer import Measurement
 from shrinkwise.experiments.stats.words import listed
 
 Seed = int | str
 """What pairs runs: a number, or a name."""
-
-
-def measure(record: Record, select: str) -> Measurement:
-    """Reduce a record to what the statistics need of it.
-
-    Args:
-        record: What a run left.
-        select: ``last`` or ``best-val``: which epoch's weights are judged.
-    """
-    outcome = record.outcome(select) if record.status is Status.DONE else None
-    return Measurement(
-        variant=record.key.variant,
-        condition=record.key.condition,
-        seed=record.key.seed,
-        status=record.status,
-        collapsed=record.collapsed,
-        metrics={} if outcome is None else outcome.test,
-        examples={} if outcome is None else outcome.examples,
-        n_train=record.n_train,
-        n_test=record.n_test,
-        weight_norm=record.weight_norm() if outcome is not None and record.weight_norms else math.nan,
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shrinkwise.errors import DataError
-from shrinkwise.experiments.stats.answer import HIGHER_IS_BETTER, Measurement
+from shrinkwise.experiments.stats.answer import Measurement
 from shrinkwise.experiments.stats.margin import Margin, margin_of
+from shrinkwise.experiments.stats.metric import METRICS
 from shrinkwise.experiments.stats.pairing import Seed
 from shrinkwise.experiments.stats.skewed import Uncertainty
 from shrinkwise.experiments.stats.uncertainty import TestRows, overlapping_splits, seeds_alone, shared_rows
@@ -42,7 +43,7 @@ class Question:
             DataError: The primary metric is none of ours, and ``maximize`` does not say.
         """
         metric = study.primary_metric
-        directions = dict(HIGHER_IS_BETTER)
+        directions = {name: bool(known.is_higher_better) for name, known in METRICS.items()}
         if maximize is not None:
             directions[metric] = maximize
         elif metric not in directions:
@@ -80,7 +81,8 @@ class Question:
         known = [np.asarray(rows, dtype=float) for rows in by_row if rows is not None and len(rows)]
         labels = self._labels(runs, known) if len(known) == len(runs) else None
         if labels is not None:
-            return shared_rows(array, TestRows(known, labels))
+            is_right_or_wrong = all(_is_zero_or_one(run.examples[metric]) for run in runs)
+            return shared_rows(array, TestRows(known, labels), reach=float(is_right_or_wrong))
         if not self.study.is_resampled:
             return seeds_alone(array)
         sizes = {(run.n_train or self.study.n_train, run.n_test or self.study.n_test) for run in runs}
@@ -102,6 +104,10 @@ class Question:
                     "give the test rows of the same split",
                 )
         return labels
+
+
+def _is_zero_or_one(rows: np.ndarray) -> bool:
+    return bool(np.all((rows == 0) | (rows == 1)))
 
 
 def _row_differences(ours: Measurement, base: Measurement, metric: str) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from shrinkwise.experiments.records import Variant
@@ -87,11 +86,10 @@ def _change(comparison: Comparison) -> str:
     """Say how the metric moves: ``accuracy rises by 6.1 points (95 % interval 5.2 to 7.0)``."""
     difference, metric = comparison.difference, comparison.metric
     if difference.point == 0:
-        return f"{metric} does not move"
+        return f"{metric} does not move ({interval(metric, difference)})"
     sign = 1 if difference.point > 0 else -1
     by = amount(metric, abs(difference.point), difference.high - difference.low)
-    span = "one seed allows no interval" if math.isnan(difference.low) else interval(metric, difference, sign)
-    return f"{metric} {'rises' if sign > 0 else 'falls'} by {by} ({span})"
+    return f"{metric} {'rises' if sign > 0 else 'falls'} by {by} ({interval(metric, difference, sign)})"
 
 
 def _unshown(comparisons: Sequence[Comparison], *, negated: bool = False) -> str:

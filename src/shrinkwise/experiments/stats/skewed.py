@@ -20,6 +20,7 @@ LEVEL = 0.95
 """Probability with which every interval is meant to cover."""
 
 _SKEW_SHOWN = 1 / 4
+_FEWEST_EQUAL = 5
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ class Uncertainty:
         """The standard error of the mean."""
         return math.sqrt(self.per_seed / self.n + self.shared)
 
+    @property
+    def why_unknown(self) -> str:
+        """Why there is no interval; empty where there is one.
+
+        One seed shows no spread. Nor do seeds that all agree; where the test rows add none either, the interval would have no
+        width. Five that agree are evidence all the same: were the median over seeds elsewhere, all five would lie on this side of
+        it with a probability of 1/2⁵ at most, which is under 0.05; four would with 1/2⁴, which is not.
+        """
+        if self.n < 2:
+            return "one seed allows no interval"
+        return f"{self.n} seeds that agree allow no interval" if self.error == 0 and self.n < _FEWEST_EQUAL else ""
+
     def interval(self, level: float = LEVEL) -> Estimate:
         """Return the two-sided interval: Student's t, its end on the side of the longer tail moved out.
 
@@ -63,8 +76,8 @@ class Uncertainty:
         >>> [round(end, 3) for end in (skewed.interval().low, skewed.interval().high)]
         [-2.262, 4.509]
         """
-        if self.n < 2:
-            return Estimate(self.point, math.nan, math.nan, level, self.n, "one seed allows no interval")
+        if self.why_unknown:
+            return Estimate(self.point, math.nan, math.nan, level, self.n, self.why_unknown)
         quantile = float(special.stdtrit(self.df, (1 + level) / 2))
         low = self.point - (quantile + self._stretch(-1) * (2 * quantile**2 + 1)) * self.error
         high = self.point + (quantile + self._stretch(+1) * (2 * quantile**2 + 1)) * self.error
@@ -77,7 +90,7 @@ class Uncertainty:
         >>> abs(mean.interval(level=1 - mean.p()).low) < 1e-9
         True
         """
-        if self.n < 2:
+        if self.why_unknown:
             return math.nan
         if self.point == 0:
             return 1.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from shrinkwise.experiments.records import Condition, Variant
 from shrinkwise.experiments.stats.answer import Comparison, Finding
-from shrinkwise.experiments.stats.words import amount, interval, listed, place
+from shrinkwise.experiments.stats.words import amount, ends, interval, listed, place
 
 _Key = tuple[Variant, Condition]
 
@@ -31,7 +31,8 @@ def early_stopping(
         helpers = [c for c in judged if c.condition == condition and c.finding is Finding.HELPS and (c.variant, condition) in over]
         helpers.sort(key=lambda c: -abs(c.difference.point))
         said = [_left(c, over[c.variant, condition], both) for c in helpers[:1]]
-        said += _others(helpers[1:], over)
+        if rest := [_briefly(c, over[c.variant, condition]) for c in helpers[1:]]:
+            said.append(f"left of the other gains, against that base: {listed(rest, most=len(rest))}")
         if said:
             yield f"{place(condition, is_only=len(conditions) == 1)}{'; '.join(said)}."
 
@@ -41,7 +42,6 @@ def _left(gain: Comparison, over: Comparison, both: Mapping[_Key, Comparison]) -
     metric = gain.metric
     sign = 1 if gain.difference.point > 0 else -1
     left = sign * over.difference.point
-    width = over.difference.high - over.difference.low
     if _is_nothing(gain, over):
         done = f"early stopping would have done the same as {gain.variant.name}"
     elif left < sign * gain.difference.point:
@@ -49,26 +49,27 @@ def _left(gain: Comparison, over: Comparison, both: Mapping[_Key, Comparison]) -
         done = f"early stopping would have done {share} of what {gain.variant.name} does"
     else:
         done = f"early stopping would have done nothing of what {gain.variant.name} does"
-    whole = amount(metric, abs(gain.difference.point), gain.difference.high - gain.difference.low)
-    rest = amount(metric, left, width)
+    whole = amount(metric, abs(gain.difference.point), _width(gain))
+    rest = amount(metric, left, _width(over))
     compared = f"of its {whole}, {rest} are left" if left < sign * gain.difference.point else f"its gain is {rest}"
     told = interval(metric, over.difference, sign)
     text = f"{done}: {compared} ({told}) against a base that keeps its epoch of best validation loss"
     together = both.get((gain.variant, gain.condition))
     if together is None:
         return text
-    rest = amount(metric, sign * together.difference.point, together.difference.high - together.difference.low)
+    rest = amount(metric, sign * together.difference.point, _width(together))
     return f"{text}, and {rest} ({interval(metric, together.difference, sign)}) where both keep theirs"
 
 
-def _others(helpers: Sequence[Comparison], over: Mapping[_Key, Comparison]) -> list[str]:
-    """Say of the other helpers, by name, for which of them early stopping would have done."""
-    same = [c.variant.name for c in helpers if _is_nothing(c, over[c.variant, c.condition])]
-    more = [c.variant.name for c in helpers if over[c.variant, c.condition].finding is Finding.HELPS]
-    open_ = [c.variant.name for c in helpers if c.variant.name not in (*same, *more)]
-    said = [f"it would have done the same as {listed(same)}"] if same else []
-    said += [f"{listed(more)} {'adds' if len(more) == 1 else 'add'} to it"] if more else []
-    return said + ([f"whether {listed(open_)} {'adds' if len(open_) == 1 else 'add'} to it is open"] if open_ else [])
+def _briefly(gain: Comparison, over: Comparison) -> str:
+    """Say what is left of one gain: ``1.2 points for l2=0.1 (0.1 to 2.0)``."""
+    sign = 1 if gain.difference.point > 0 else -1
+    left = amount(gain.metric, sign * over.difference.point, _width(over))
+    return f"{left} for {gain.variant.name} ({ends(gain.metric, over.difference, sign)})"
+
+
+def _width(comparison: Comparison) -> float:
+    return comparison.difference.high - comparison.difference.low
 
 
 def _is_nothing(gain: Comparison, over: Comparison) -> bool:

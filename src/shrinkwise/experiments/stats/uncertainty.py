@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
-from shrinkwise.experiments.stats.skewed import Uncertainty
+from shrinkwise.experiments.stats.skewed import LEVEL, Uncertainty
 
 AS_GIVEN = "test set taken as given"
 """What a method says where nothing is known of the test rows."""
+
+OVERLAP_BY_SIZES = "overlap of splits after Nadeau and Bengio"
+"""What it says where no more is known of splits of one data set than their sizes."""
+
+CROSSED = "seeds and shared test rows as crossed random effects"
+"""What it says where every row's outcome is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +59,10 @@ def overlapping_splits(values: np.ndarray, n_train: int, n_test: int) -> Uncerta
     """
     shared = float(np.var(values, ddof=1)) * n_test / n_train if len(values) > 1 else 0.0
     # The shared part is estimated by the same sum of squares as the seeds' part, so it brings no degrees of freedom of its own.
-    return _uncertainty(values, shared, math.nan, "overlap of splits after Nadeau and Bengio")
+    return _uncertainty(values, shared, math.nan, OVERLAP_BY_SIZES)
 
 
-def shared_rows(values: np.ndarray, test: TestRows) -> Uncertainty:
+def shared_rows(values: np.ndarray, test: TestRows, reach: float = 0.0) -> Uncertainty:
     """Return the mean over seeds whose test sets share rows, all of them (one fixed test set) or some (splits of one data set).
 
     Crossed random effects, seeds by rows: the variance of the mean is s²/n, s² between the seeds' means, plus the covariance that
@@ -63,9 +70,15 @@ def shared_rows(values: np.ndarray, test: TestRows) -> Uncertainty:
     the estimate of that covariance is negative). Its degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2). For one
     fixed test set of m rows this is s²_seeds/n + s²_rows/m − s²_residual/(n·m), up to terms of order 1/(n·m²).
 
+    Where no seed and no row differs from another, that variance is zero, and yet other rows may differ: where m rows show none that
+    does, up to about 3/m of all rows may, with 95 % (the rule of three: Hanley and Lippman-Hand 1983, JAMA 249). The interval then
+    reaches ``reach · 3/m`` to either side.
+
     Args:
         values: One value a seed, shape ``(n,)``.
         test: The same, row by row.
+        reach: How far the value of one row may lie from that of another: 1 where a row is right or wrong; 0 where no bound is
+            known.
 
     >>> rows = np.arange(4)
     >>> same = TestRows([np.array([0.0, 1.0, 1.0, 0.0])] * 3, [rows] * 3)     # three seeds that agree on every row
@@ -74,15 +87,17 @@ def shared_rows(values: np.ndarray, test: TestRows) -> Uncertainty:
     True
     """
     n = len(values)
-    method = "seeds and shared test rows as crossed random effects"
     if n < 2:
-        return _uncertainty(values, 0.0, math.inf, method)
+        return _uncertainty(values, 0.0, math.inf, CROSSED)
     _, where, counts = np.unique(np.concatenate(test.rows), return_inverse=True, return_counts=True)
     scaled = np.concatenate([(value - value.mean()) / np.sqrt(len(value) * max(len(value) - 1, 1)) for value in test.values])
     # The square of a row's sum over seeds holds all products of two seeds, and each seed's with itself, which are taken out.
     sums, squares = np.bincount(where, weights=scaled), float(scaled @ scaled)
     shared = max(float(sums @ sums) - squares, 0.0) / (n * (n - 1))
-    return _uncertainty(values, shared, max(int(np.sum(counts > 1)) - 1, 1), method)
+    df = max(int(np.sum(counts > 1)) - 1, 1)
+    if squares == 0 and np.ptp(values) == 0:
+        shared = (reach * 3 / len(counts) / float(special.stdtrit(df, (1 + LEVEL) / 2))) ** 2
+    return _uncertainty(values, shared, df, CROSSED)
 
 
 def _uncertainty(values: np.ndarray, shared: float, df_shared: float, method: str) -> Uncertainty:

@@ -7,15 +7,14 @@ from collections.abc import Iterable
 
 from shrinkwise.experiments.records import Condition
 from shrinkwise.experiments.stats.answer import Estimate
-
-_IN_POINTS = frozenset({"accuracy", "f1", "auc"})
+from shrinkwise.experiments.stats.metric import metric_of
 
 
 def listed(names: Iterable[object], most: int = 3) -> str:
     """Join names as a sentence does, the first few by name and the rest by number.
 
-    >>> listed(["a", "b", "c"]), listed(["a", "b", "c", "d", "e"])
-    ('a, b and c', 'a, b, c and 2 more')
+    >>> listed(["a", "b", "c", "d"]), listed(["a", "b", "c", "d", "e"])
+    ('a, b, c and d', 'a, b, c and 2 more')
     """
     words = [str(name) for name in names]
     if len(words) > most + 1:
@@ -45,18 +44,25 @@ def amount(metric: str, value: float, width: float) -> str:
     >>> amount("accuracy", 0.061, 0.018), amount("loss", 0.02345, 0.006)
     ('6.1 points', '0.0234')
     """
-    return f"{_number(metric, value, width)} points" if metric in _IN_POINTS else _number(metric, value, width)
+    return f"{_number(metric, value, width)} {metric_of(metric).difference_unit}".rstrip()
 
 
 def interval(metric: str, estimate: Estimate, sign: int = 1) -> str:
-    """Say an interval, turned by ``sign`` so that it reads in the direction that the sentence has named.
+    """Say an interval, turned by ``sign`` so that it reads in the direction that the sentence has named, or why there is none.
 
     >>> interval("accuracy", Estimate(-0.061, -0.07, -0.052, 0.95, 10, ""), sign=-1)
     '95 % interval 5.2 to 7.0'
     """
+    told = ends(metric, estimate, sign)
+    return told if math.isnan(estimate.low) else f"{100 * estimate.level:g} % interval {told}"
+
+
+def ends(metric: str, estimate: Estimate, sign: int = 1) -> str:
+    """Say the two ends of an interval, as :func:`interval` does."""
+    if math.isnan(estimate.low):
+        return estimate.method
     low, high = sorted((sign * estimate.low, sign * estimate.high))
-    width = high - low
-    return f"{100 * estimate.level:g} % interval {_number(metric, low, width)} to {_number(metric, high, width)}"
+    return f"{_number(metric, low, high - low)} to {_number(metric, high, high - low)}"
 
 
 def counted(n: int, noun: str) -> str:
@@ -71,8 +77,9 @@ def counted(n: int, noun: str) -> str:
 def _number(metric: str, value: float, width: float) -> str:
     """Write a number to two digits of its interval's width; points to one or two decimals, which is what people compare."""
     digits = 3 if not math.isfinite(width) or width <= 0 else 1 - math.floor(math.log10(width))
-    if metric in _IN_POINTS:
-        return _plain(100 * value, min(max(digits - 2, 1), 2))
+    known = metric_of(metric)
+    if known.is_percentage:
+        return _plain(known.factor * value, min(max(digits - 2, 1), 2))
     return _plain(value, min(max(digits, 0), 12))
 
 

@@ -1,0 +1,62 @@
+"""The metrics that we know: which way is better, how they are written, and what kind of margin fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What everyone who judges or writes a metric must agree on.
+
+    Attributes:
+        name: As in the records.
+        is_higher_better: Whether more of it is better; None where the name does not tell.
+        is_percentage: Whether people write it in per cent and its differences in points; else both are plain numbers.
+        has_relative_margin: Whether what counts as equivalent is a share of the base's value: so for losses, which know no scale
+            of their own; what is 1 at its best has an absolute margin.
+
+    >>> metric_of("accuracy").factor, metric_of("accuracy").difference_unit, metric_of("r2").factor
+    (100.0, 'points', 1.0)
+    """
+
+    name: str
+    is_higher_better: bool | None = None
+    is_percentage: bool = False
+    has_relative_margin: bool = True
+
+    @property
+    def factor(self) -> float:
+        """What a value is multiplied by before it is written."""
+        return 100.0 if self.is_percentage else 1.0
+
+    @property
+    def unit(self) -> str:
+        """What stands behind a value; empty where it is a plain number."""
+        return "%" if self.is_percentage else ""
+
+    @property
+    def difference_unit(self) -> str:
+        """What stands behind a difference; empty where it is a plain number."""
+        return "points" if self.is_percentage else ""
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", is_higher_better=True, is_percentage=True, has_relative_margin=False),
+        Metric("f1", is_higher_better=True, is_percentage=True, has_relative_margin=False),
+        Metric("auc", is_higher_better=True, is_percentage=True, has_relative_margin=False),
+        # Without a lower end, so that a percentage would mislead.
+        Metric("r2", is_higher_better=True, has_relative_margin=False),
+        Metric("loss", is_higher_better=False),
+        Metric("rmse", is_higher_better=False),
+    )
+}
+"""Our own metrics by name."""
+
+
+def metric_of(name: str) -> Metric:
+    """Return what is known of a metric; of one that is not ours, no more than that it is a plain number."""
+    return METRICS.get(name, Metric(name))
