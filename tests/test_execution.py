@@ -319,3 +319,13 @@ def test_a_killed_command_leaves_no_workers_and_goes_on(tmp_path):
         if folder == "killed":
             assert "going on from there" in " ".join(done.stderr.split())
     assert answers[0] == answers[1]
+
+
+def test_a_plan_of_another_version_is_said(tmp_path):
+    small_experiment(seeds=1).run(tmp_path, jobs=1)
+    connection = sqlite3.connect(tmp_path / "runs.sqlite")
+    connection.execute("update plan set document = ?", ('{"variants": []}',))
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError, match="another version of Shrinkwise"):
+        small_experiment(seeds=1).run(tmp_path, jobs=1)

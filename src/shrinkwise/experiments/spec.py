@@ -84,7 +84,8 @@ class Spec(BaseModel):
     hidden: Annotated[list[Count], Listed] = Field([128], description="Widths of the hidden layers: 128, or 128,128.")
     select: Literal["last", "best-val"] = Field("last", description="Judge the last epoch, or that of best validation loss.")
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="What counts as the same: points of accuracy, f1, auc, r2 (0.5); per cent of loss, rmse (2)."
+        None,
+        description="What counts as the same: points of accuracy, f1, auc and hundredths of r2 (0.5); per cent of loss, rmse (2).",
     )
     dropout_every: Count = Field(1, description="Dropout acts only at every K-th optimiser step.")
     dropout_hold: Count = Field(1, description="A dropout mask is drawn every K steps, and held.")

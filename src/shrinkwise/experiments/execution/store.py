@@ -69,7 +69,16 @@ class Store:
         """Return the plan that is kept here, or None in a new store."""
         with self._translated(), self._engine.connect() as connection:
             document = connection.execute(select(_PLAN.c.document)).scalar()
-        return None if document is None else Plan.from_document(json.loads(document))
+        if document is None:
+            return None
+        try:
+            return Plan.from_document(json.loads(document))
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.folder} cannot be read",
+                "its plan was written by another version of Shrinkwise",
+                "give another output folder",
+            ) from error
 
     def claim(self, plan: Plan) -> Plan:
         """Keep ``plan`` in a new store; in a used one, make sure that it is the same experiment.
