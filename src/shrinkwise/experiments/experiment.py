@@ -47,8 +47,8 @@ class Experiment:
         apply_to: ``weights`` (matrices and filters) or ``all`` (biases and every other parameter too).
         task: ``classification`` or ``regression``; guessed, and said on the page, if left out and not known.
         metric: The metric that the verdict is about; accuracy for classification and rmse for regression if left out.
-        margin: Half-width of what counts as equivalent: points of accuracy, f1 and auc and hundredths of r2 (0.5 by default), per cent of the
-            base's value for loss and rmse (2 by default).
+        margin: Half-width of what counts as equivalent: points of accuracy, f1 and auc and hundredths of r2 (0.5 by default), per
+            cent of the base's value for loss and rmse (2 by default).
         select: Judge the weights after the ``last`` epoch, or those of the epoch of best validation loss, ``best-val``.
         threads: Threads of one run.
         settings: What else a page should list, by name.
