@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import shrinkwise as sw
 from shrinkwise.cli.app import app
 from shrinkwise.cli.main import main
 from shrinkwise.experiments.spec import Spec
@@ -167,6 +171,8 @@ MISTAKES = {
         "verdict runs.csv --vary wd --metric eval_loss --out taken",
         ["taken holds the answer of another experiment"],
     ),
+    "somebody's own files": (f"compare {QUICK} --l2 0,0.1 --out own", ["own holds report.html", "none of ours"]),
+    "numbers with commas": ("compare --data commas.csv --target y", ["column 'a' holds '1,5'", "with a point"]),
     "verdict of an unknown status": ("verdict status.csv --vary wd --metric eval_loss", ["row 2", "'lost'"]),
     "verdict of sizes and examples": (
         "verdict runs.csv --vary wd --metric eval_loss --n-train seed --n-test seed --examples seed",
@@ -217,6 +223,9 @@ def mistaken_folder(tmp_path_factory):
     write_table(folder / "doubled.csv", table_of_runs(seed=[1, 1, 2, 2, 2, 2]))
     write_table(folder / "gap.csv", table_of_runs(eval_loss=[1.0, None, 1.1, 0.8, 1.0, 0.9]))
     write_table(folder / "nobase.csv", table_of_runs(wd=[0.1, 0.2] * 3))
+    (folder / "own").mkdir()
+    write_table(folder / "own" / "report.html", "my own")
+    write_table(folder / "commas.csv", "a;y\n" + "1,5;x\n2,25;y\n" * 20)
     write_table(folder / "words.toml", 'data = "digits"\njobs = "many"\n')
     (folder / "bytes.toml").write_bytes(b'data = "\xff\xfe"')
     write_table(folder / "status.csv", table_of_runs(status=["done", "lost", *["done"] * 4]))
@@ -255,6 +264,26 @@ def test_fewer_seeds_than_the_floor_is_no_mistake(capsys):
     code, out, _ = shrinkwise(f"compare {QUICK} --l2 0,0.1", capsys)
     assert code == 0
     assert "No p is given: with 2 pairs of runs" in " ".join(out.split())
+
+
+def test_the_version_is_said(capsys):
+    code, out, _ = shrinkwise("--version", capsys)
+    assert (code, out) == (0, f"shrinkwise {sw.__version__}\n")
+
+
+def test_a_console_without_our_signs_shows_question_marks(tmp_path):
+    """As a Windows console or a C locale has it."""
+    command = [sys.executable, "-c", "import sys; from shrinkwise.cli.main import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*command, *f"compare {QUICK} --l2 0,0.1".split()],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "l2=0.1" in done.stdout
 
 
 def test_help_of_every_command_gives_an_example(capsys):

@@ -239,7 +239,7 @@ def test_load_says_what_it_knows(tmp_path, idx_folder):
     ("source", "settings", "says"),
     [
         ("digits", {"target": "y"}, "target given for the digits data"),
-        ("digits", {"header": False, "groups": "g"}, "groups and header given for the digits data"),
+        ("digits", {"header": False, "groups": "g"}, "groups and no_header given for the digits data"),
         ("mnist", {"target": 0}, "target given for the mnist data"),
         ("digits", {"task": "regression"}, "task is regression for the digits data"),
         ("digits", {"task": "ranking"}, "task is 'ranking'"),

@@ -28,6 +28,7 @@ from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.execution import LocalLauncher, Store, Trainer, execute
 from shrinkwise.experiments.execution.codec import decode, encode
 from shrinkwise.experiments.grid import grid
+from shrinkwise.experiments.identity import _code_of, optimizer_identity
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Record, RunKey, Status, Variant
 from small import fingerprints, small_experiment
@@ -36,6 +37,9 @@ from small import fingerprints, small_experiment
 @pytest.fixture(scope="module")
 def uninterrupted():
     return small_experiment().run(jobs=1).records
+
+
+SOME = [{"params": [nn.Parameter(torch.zeros(2))], "weight_decay": 0.1}]
 
 
 def network(variant: Variant, width: int) -> nn.Module:
@@ -122,7 +126,6 @@ def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
         ({"epochs": 4}, "epochs 4 against 3"),
         ({"batch_size": 16}, "batch_size 16 against 64"),
         ({"unit": "sum"}, "unit sum against half"),
-        ({"seeds": 3}, "seeds"),
         ({"variants": grid(l2=[0, 0.2], dropout=[0, 0.5])}, "variants"),
         ({"variants": grid(l2=[0, 0.1000000001], dropout=[0, 0.5])}, "variants"),
         ({"optimizer": NamedOptimizer("sgd", 0.06)}, "optimizer"),
@@ -193,6 +196,33 @@ def test_a_worker_that_dies_is_said_and_what_had_ended_is_kept(tmp_path):
     with pytest.raises(WorkerError, match="it goes on with the runs that are missing"):
         experiment.run(tmp_path, jobs=2)
     assert len(small_experiment(model=dying).run(tmp_path, jobs=1).records) == 16
+
+
+def test_seeds_can_be_added_to_a_finished_experiment(tmp_path, uninterrupted):
+    small_experiment(seeds=1).run(tmp_path, jobs=1)
+    seen: list[int] = []
+    more = small_experiment(seeds=2).run(tmp_path, jobs=1, progress=lambda n_done, n_all: seen.append(n_done))
+    assert seen[0] == 8
+    assert fingerprints(more.records) == fingerprints(uninterrupted)
+    assert len(small_experiment(seeds=1).run(tmp_path, jobs=1).records) == 8
+    assert small_experiment(seeds=1).plan.short_name == small_experiment(seeds=2).plan.short_name
+
+
+def test_layout_and_comments_make_no_other_experiment(tmp_path):
+    def one(groups):
+        return torch.optim.SGD(groups, lr=0.05)
+
+    def other(groups):
+        # The same, said at greater length.
+        return torch.optim.SGD(
+            groups,
+            lr=0.05,
+        )
+
+    other.__name__ = one.__name__
+    assert optimizer_identity(one, one(SOME)) != optimizer_identity(lambda groups: one(groups), one(SOME))
+    tree = [_code_of(function).replace(b"other", b"one") for function in (one, other)]
+    assert tree[0] == tree[1]
 
 
 def test_the_order_of_variants_is_no_other_experiment(tmp_path):

@@ -206,6 +206,59 @@ def test_conditions_of_any_name_are_kept_apart():
     assert [condition.name for condition in result.answer.conditions] == ["dataset=a", "dataset=b"]
 
 
+def test_a_table_that_compare_wrote_is_known_by_its_columns(tmp_path):
+    for metric in ("accuracy", "auc"):
+        result = small_experiment(seeds=9, variants=grid(l2=[0, 0.1]), conditions=[{"label_noise": 0.3}], metric=metric).run(jobs=1)
+        result.runs().to_csv(tmp_path / "runs.csv", index=False)
+        assert_same(numbers(result, metric), numbers(verdict(tmp_path / "runs.csv", vary="l2", metric=metric), metric))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ({}, {"n_train": "seed"}, "n_train is given alone"),
+        ({"acc": [0.9] * 15 + [91.0]}, {"metric": "acc"}, "some in per cent"),
+        ({"acc": [0.9] * 15 + [900.0]}, {"metric": "acc"}, "it is a rate"),
+        ({"acc": [0.9] * 16, "rows": ["0101"] * 16}, {"metric": "acc", "examples": "rows"}, "the mean of its test rows"),
+        ({"eval_loss": ["much"] * 16}, {}, "row 1 has 'much'"),
+    ],
+    ids=["size alone", "mixed", "too large", "other rows", "words"],
+)
+def test_a_table_that_contradicts_itself_is_refused(change, options, said):
+    with pytest.raises((DataError, SettingError)) as caught:
+        verdict(runs(**change), **{"vary": "wd", "metric": "eval_loss"} | options)
+    assert said in str(caught.value)
+
+
+def test_nothing_is_called_base_that_is_not_the_base():
+    result = verdict(runs(), vary="wd", metric="eval_loss", base=0.1)
+    assert [row.variant.name for row in result.answer.rows] == ["wd=0", "wd=0.1"]
+    assert "the base, wd=0.1" in result.verdict()
+
+
+def test_two_columns_of_one_name_are_refused():
+    table = pd.concat([runs(), runs()[["wd"]]], axis=1)
+    with pytest.raises(DataError, match="two columns 'wd'"):
+        verdict(table, vary="wd", metric="eval_loss")
+
+
+@pytest.mark.parametrize("form", ["list", "json", "semicolons"])
+def test_a_table_may_be_a_list_a_json_array_or_have_semicolons(form, tmp_path):
+    table = runs()
+    if form == "list":
+        given = table.to_dict("records")
+    elif form == "json":
+        given = tmp_path / "runs.json"
+        given.write_text(table.to_json(orient="records", double_precision=15))
+    else:
+        given = tmp_path / "runs.csv"
+        table.to_csv(given, index=False, sep=";")
+    assert_same(
+        numbers(verdict(table, vary="wd", metric="eval_loss"), "eval_loss"),
+        numbers(verdict(given, vary="wd", metric="eval_loss"), "eval_loss"),
+    )
+
+
 def test_runs_that_diverged_are_dropped_pair_by_pair():
     table = runs(status=["done"] * 15 + ["diverged"])
     result = verdict(table, vary="wd", metric="eval_loss")

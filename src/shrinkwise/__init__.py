@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from shrinkwise.experiments.records import Condition, Record, Variant
     from shrinkwise.experiments.result import Result
     from shrinkwise.experiments.verdict import verdict
-    from shrinkwise.regularization.apply import Bound, Regularizer, param_groups
-    from shrinkwise.regularization.dropout import Dropout
+    from shrinkwise.regularization.apply import Bound, Regularizer, count_steps, param_groups
+    from shrinkwise.regularization.dropout import Dropout, place_dropout
     from shrinkwise.regularization.penalties import L2
     from shrinkwise.regularization.strength import convert
 
@@ -26,6 +26,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "L2": "regularization.penalties",
     "Dropout": "regularization.dropout",
+    "place_dropout": "regularization.dropout",
+    "count_steps": "regularization.apply",
     "convert": "regularization.strength",
     "param_groups": "regularization.apply",
     "Regularizer": "regularization.apply",
@@ -51,9 +53,11 @@ __all__ = [
     "Result",
     "Variant",
     "convert",
+    "count_steps",
     "data",
     "grid",
     "param_groups",
+    "place_dropout",
     "verdict",
 ]
 

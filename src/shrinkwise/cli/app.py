@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -18,10 +20,23 @@ app = typer.Typer(
     name="shrinkwise",
     help="Does L2 help this network, how strongly should it act, and can one be sure? `shrinkwise demo` shows it in a minute.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Say which version this is, before any command."""
+    if version:
+        typer.echo(f"shrinkwise {metadata.version('shrinkwise')}")
+        raise typer.Exit
+
+
 app.command()(demo)
 app.command()(compare)
 app.command()(verdict)

@@ -10,6 +10,7 @@ import typer
 from shrinkwise.cli.command import Command
 from shrinkwise.cli.flags import flags_of
 from shrinkwise.cli.output import note, print_answer, progress_bar, say_failures
+from shrinkwise.experiments.result import check_free
 from shrinkwise.experiments.spec_messages import read_toml
 
 
@@ -42,7 +43,9 @@ def run(settings: dict[str, Any], *, name: str = "") -> None:
     if dataset.task_note:
         note(f"{dataset.task_note} --task says otherwise.")
     experiment = command.experiment(dataset)
-    folder = Path(command.out or Path("runs") / (name or f"{Path(command.data).stem}-{experiment.plan.short_name}"))
+    name = name or f"{Path(command.data).stem}-{experiment.plan.short_name}"
+    folder = Path(command.out).expanduser() if command.out else Path("runs") / name
+    check_free(folder, experiment.study)
     with progress_bar(folder) as progress:
         result = experiment.run(folder, jobs=command.jobs, progress=progress)
     print_answer(result, result.save(folder), as_json=command.as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,10 @@ _DONE, _OUR_FAULT, _USERS_MISTAKE, _INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 a fault of ours, 2 the user's mistake, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console that lacks λ, − or ▲ shows a question mark there; it does not end the command.
+            stream.reconfigure(errors="replace")
     try:
         from shrinkwise.cli.app import run
     except ImportError as error:
@@ -32,5 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(error: ShrinkwiseError) -> int:
-    print(f"shrinkwise: {error}", file=sys.stderr)  # noqa: T201
+    for line in str(error).splitlines():
+        print(f"shrinkwise: {line}", file=sys.stderr)  # noqa: T201
     return _USERS_MISTAKE

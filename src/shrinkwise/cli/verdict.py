@@ -68,4 +68,4 @@ def verdict(  # noqa: PLR0913  each parameter is a flag
         test_rows=test_rows,
     )
     _ = result.answer
-    print_answer(result, result.save(out) if out else None, as_json=as_json)
+    print_answer(result, result.save(out.expanduser()) if out else None, as_json=as_json)

@@ -51,6 +51,7 @@ def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, fu
             "optimizer": type(optimizer).__name__,
             "lr": group["lr"],
             **({"momentum": group["momentum"]} if "momentum" in group else {}),
+            "inputs": " x ".join(map(str, split.x_train.shape[1:])),
             "batch_size": recipe.batch_size,
             "apply_to": recipe.apply_to,
             "penalty": _penalty(recipe.unit, decay),

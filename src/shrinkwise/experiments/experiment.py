@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.data import Dataset, as_dataset
 from shrinkwise.experiments.describe import describe
@@ -80,6 +82,7 @@ class Experiment:
         settings: Mapping[str, Any] | None = None,
         command: str = "",
     ) -> None:
+        _check_factories(model=model, optimizer=optimizer)
         self.dataset: Dataset = as_dataset(data, task)
         self.variants = read_variants(variants)
         self.base = read_base(base, self.variants)
@@ -168,6 +171,15 @@ class Experiment:
         )
 
 
+def _check_factories(**factories: object) -> None:
+    for name, factory in factories.items():
+        if factory is not None and (not callable(factory) or isinstance(factory, nn.Module)):
+            example = "lambda variant: MyNetwork()" if name == "model" else "lambda groups: torch.optim.SGD(groups, lr=0.05)"
+            raise SettingError(
+                f"{name} is a {type(factory).__name__}", "every run makes its own afresh", f"give a function, such as {example}"
+            )
+
+
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if not isinstance(count, int) or count < 1:
@@ -176,4 +188,4 @@ def _check_counts(**counts: int) -> None:
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise SettingError(f"{name} is {value!r}", f"it is not one that {name} can be here", did_you_mean(value, choices))
+        raise SettingError(f"{name} is {value!r}", f"{name} is one of {', '.join(choices)} here", did_you_mean(value, choices))

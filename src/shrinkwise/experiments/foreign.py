@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shrinkwise.errors import DataError, did_you_mean
+from shrinkwise.experiments.data.files import separator_of
 from shrinkwise.experiments.records import Condition, Setting, Status, Variant
 from shrinkwise.experiments.stats import Measurement
 
@@ -70,14 +72,61 @@ def read_runs(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     is_json = path.suffix in (".jsonl", ".ndjson", ".json")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         if is_json:
-            return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()])
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+            return as_table(_json_rows(text))
+        return as_table(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, sep=separator_of(text)))
     except OSError as error:
         raise DataError(f"{path} cannot be read", str(error.strerror).lower(), "give the path of a table of runs") from error
+    except DataError:
+        raise
     except ValueError as error:
         kind = "JSON lines, one object a line" if is_json else "a CSV table with a header"
         raise DataError(f"{path} is no table of runs", str(error).splitlines()[0], f"give {kind}") from error
+
+
+def _json_rows(text: str) -> list[Any]:
+    """Return the rows of JSON lines, or of one JSON array."""
+    if text.lstrip().startswith("["):
+        rows: list[Any] = json.loads(text)
+        return rows
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def as_table(frame: Any) -> pd.DataFrame:
+    """Return whatever a caller has as a table whose columns have names.
+
+    Raises:
+        DataError: It is no table, or two columns have one name.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame | list | dict):
+        raise DataError(
+            f"the runs are of type {type(frame).__name__}", "that is no table", "give a DataFrame, a list of mappings, or a path"
+        )
+    table = pd.DataFrame(frame)
+    table.columns = [str(name) for name in table.columns]
+    if table.columns.has_duplicates:
+        name = table.columns[table.columns.duplicated()][0]
+        raise DataError(f"the table has two columns {name!r}", "which of them is meant is not known", "leave one of them out")
+    return table
+
+
+def of_our_own(table: pd.DataFrame, columns: Columns) -> Columns:
+    """Add the columns that ``compare`` writes, where the table has them and the caller named none for the purpose.
+
+    Each seed of such a table cut its own test rows out of one data set if it says which they were; to judge it as if it had not
+    would contradict the answer that came with it.
+    """
+    if any((columns.n_train, columns.n_test, columns.examples, columns.test_rows)):
+        return columns
+    if not {"n_train", "n_test", "lam", "best_val_epoch"} <= set(table.columns):
+        return columns
+    rows, by_row = "test_rows" in table.columns, f"{columns.metric}_rows"
+    if by_row in table.columns:
+        return replace(columns, examples=by_row, test_rows="test_rows" if rows else None)
+    return replace(columns, n_train="n_train", n_test="n_test") if rows else columns
 
 
 def measurements_of(table: pd.DataFrame, columns: Columns) -> tuple[Measurement, ...]:
@@ -127,7 +176,7 @@ class _Row:
             status=status,
             collapsed=str(self.values.get("collapsed", "")).lower() in ("true", "1", "1.0"),
             metrics={columns.metric: self._number(columns.metric)} if is_done else {},
-            examples={columns.metric: self._examples(columns.examples)} if is_done and columns.examples else {},
+            examples=self._by_row() if is_done else {},
             n_train=int(self._number(columns.n_train)) if columns.n_train else 0,
             n_test=int(self._number(columns.n_test)) if columns.n_test else 0,
             weight_norm=self._number("weight_norm") if not _is_missing(self.values.get("weight_norm")) else math.nan,
@@ -178,22 +227,36 @@ class _Row:
         return value if isinstance(value, int | str) else str(value)
 
     def _condition(self) -> Condition:
+        if not self.columns.within:
+            return Condition(label="all runs")
         given = {name: self._setting(name) for name in self.columns.within}
         size, noise = given.get("train_size") or None, given.get("label_noise") or 0.0
         if given.keys() <= {"train_size", "label_noise"} and isinstance(size, int | None) and isinstance(noise, int | float):
             return Condition(train_size=size, label_noise=float(noise))
         return Condition(label=", ".join(f"{name}={value}" for name, value in given.items()))
 
-    def _examples(self, name: str) -> np.ndarray:
+    def _by_row(self) -> dict[str, np.ndarray]:
+        columns = self.columns
+        return {columns.metric: self._examples(columns.examples, columns.metric)} if columns.examples else {}
+
+    def _examples(self, name: str, metric: str) -> np.ndarray:
         text = str(self.values[name]).strip()
         try:
-            return np.array(text.split() if " " in text else list(text), dtype=np.float64)
+            examples = np.array(text.split() if " " in text else list(text), dtype=np.float64)
         except ValueError as error:
             raise DataError(
                 f"row {self.number} has {text[:20]!r} in column {name!r}",
                 "that is neither a run of 0 and 1 nor numbers with spaces between",
                 "write one digit, or one number, for each test row",
             ) from error
+        mean, value = float(examples.mean()) if len(examples) else math.nan, self._number(metric)
+        if not any(math.isclose(mean, value / factor, rel_tol=2e-3, abs_tol=1e-6) for factor in (1, 100)):
+            raise DataError(
+                f"row {self.number} has {value:g} in column {metric!r}",
+                f"the mean of its test rows in column {name!r} is {mean:g}",
+                "write the metric itself on each test row, so that its mean is the run's",
+            )
+        return examples
 
     def row_numbers(self, name: str) -> np.ndarray:
         text = str(self.values[name])

@@ -19,6 +19,9 @@ def grid(**axes: Iterable[Setting]) -> tuple[dict[str, Setting], ...]:
     >>> [settings for settings in grid(l2=[0, 0.1], dropout=[0, 0.5])][1:3]
     [{'l2': 0.1, 'dropout': 0}, {'l2': 0, 'dropout': 0.5}]
     """
+    for name, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise SettingError(f"{name} is {values!r}", "an axis of a grid is a list of values", f"give {name}=[{values!r}]")
     names = list(axes)
     return tuple(
         dict(zip(names, reversed(values), strict=True)) for values in product(*(list(axes[name]) for name in reversed(names)))
@@ -37,7 +40,7 @@ def read_variants(variants: Iterable[Mapping[str, Setting]]) -> tuple[Variant, .
         raise SettingError(f"variant {twice.name} stands twice", "a variant is compared once", "leave one of them out")
     if len(read) < 2:
         raise SettingError(
-            f"there is {len(read)} variant", "a comparison takes at least two", "give another value of l2 or dropout"
+            f"the number of variants is {len(read)}", "a comparison takes at least two", "give another value of l2 or dropout"
         )
     for variant in read:
         _check_range("l2", variant.get("l2", 0.0), float("inf"))
@@ -51,6 +54,8 @@ def read_base(base: Mapping[str, Setting] | None, variants: Sequence[Variant]) -
     Raises:
         SettingError: The one that is named is not among the variants.
     """
+    if base is not None and not isinstance(base, Mapping):
+        raise SettingError(f"the base is {base!r}", "a variant is a mapping", 'give such as base={"l2": 0.01}')
     if base is None:
         return next((variant for variant in variants if variant.is_base), variants[0])
     named = Variant(**{name: _plain(value) for name, value in base.items()})
@@ -95,6 +100,8 @@ def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         SettingError: There is none, or one stands twice.
     """
+    if isinstance(seeds, str | bool):
+        raise SettingError(f"seeds is {seeds!r}", "it is a number of seeds, or a list of them", "give such as 10")
     read = tuple(range(int(seeds))) if isinstance(seeds, int | np.integer) else tuple(int(seed) for seed in seeds)
     if not read:
         raise SettingError(f"seeds is {seeds}", "at least one is needed", "give a whole number from 1; ten is a good start")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
+import textwrap
 from collections.abc import Iterable
 from types import CodeType
 from typing import Any
@@ -23,7 +25,14 @@ def models_identity(factory: object, models: Iterable[nn.Module]) -> str:
     digest = hashlib.sha256(_code_of(factory))
     for each in sorted(_model_digest(model) for model in models):
         digest.update(each)
-    return digest.hexdigest()[:16]
+    return _readable(factory, digest.hexdigest()[:16])
+
+
+def _readable(factory: object, digest: str) -> str:
+    """Return a factory of our own as it is written, so that a difference can be read; else its name and a hash."""
+    if type(factory).__module__.startswith("shrinkwise."):
+        return repr(factory)
+    return f"{getattr(factory, '__name__', type(factory).__name__)} {digest}"
 
 
 def _model_digest(model: nn.Module) -> bytes:
@@ -44,17 +53,22 @@ def optimizer_identity(factory: object, optimizer: Optimizer) -> str:
     for group in optimizer.param_groups:
         settings = {name: value for name, value in group.items() if name != "params"}
         digest.update(repr(sorted(settings.items())).encode())
-    return digest.hexdigest()[:16]
+    return _readable(factory, digest.hexdigest()[:16])
 
 
 def _code_of(thing: object) -> bytes:
-    """Return the source text behind a function, class or object; the byte code where there is no text, as in a shell."""
+    """Return what code does, whatever its layout and comments: its syntax tree, or its byte code where no text stands alone.
+
+    A factory of our own says by its values all that it does.
+    """
     while isinstance(thing, functools.partial):
         thing = thing.func
+    if type(thing).__module__.startswith("shrinkwise."):
+        return repr(thing).encode()
     code: Any = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
     try:
-        return inspect.getsource(code).encode()
-    except (OSError, TypeError):
+        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(code)))).encode()
+    except (OSError, TypeError, SyntaxError):
         return _byte_code(getattr(code, "__code__", None)) or code.__qualname__.encode()
 
 

@@ -31,6 +31,17 @@ class Variant(Mapping[str, Setting]):
 
     def __init__(self, **settings: Setting) -> None:
         self._settings = dict(settings)
+        self._name = " + ".join(f"{name}={short(value)}" for name, value in settings.items() if value) or "base"
+
+    def spelled_out(self) -> Variant:
+        """Return the same variant under a name that says every setting, for a table in which it is not the base.
+
+        >>> Variant(l2=0, dropout=0).spelled_out().name
+        'l2=0 + dropout=0'
+        """
+        same = Variant(**self._settings)
+        same._name = " + ".join(f"{name}={short(value)}" for name, value in self._settings.items())
+        return same
 
     def __getitem__(self, name: str) -> Setting:
         return self._settings[name]
@@ -58,7 +69,7 @@ class Variant(Mapping[str, Setting]):
     @property
     def name(self) -> str:
         """The settings that are switched on, as people write them; ``base`` where none is."""
-        return " + ".join(f"{name}={short(value)}" for name, value in self._settings.items() if value) or "base"
+        return self._name
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,12 @@ def _try_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     groups = param_groups(model, _TRIED, apply_to=recipe.apply_to)
     wanted = sorted(group["weight_decay"] for group in groups)
     optimizer = recipe.optimizer([dict(group) for group in groups])
+    if not isinstance(optimizer, Optimizer):
+        raise SettingError(
+            f"optimizer(groups) gives {type(optimizer).__name__}",
+            "it is to give an optimiser",
+            "return a torch.optim.Optimizer from it",
+        )
     found = sorted(group.get("weight_decay", 0.0) + group.get("decoupled_decay", 0.0) for group in optimizer.param_groups)
     if "weight_decay" not in optimizer.defaults or found != wanted:
         raise SettingError(

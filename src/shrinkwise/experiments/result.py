@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from rich.console import Console
+
+
+_FILES = ("answer.json", "report.html", "runs.csv", "table.csv", "table.md")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +50,20 @@ class Result:
     def answer(self) -> Answer:
         """Estimates, comparisons and the verdict."""
         if not self.records:
-            return answer(self.measurements, self.study, base=self.base, maximize=self.maximize, test_rows=self.test_rows)
-        last = [measure(record, "last") for record in self.records]
-        stopped = [measure(record, "best-val") for record in self.records]
+            measured = self._named(self.measurements)
+            return answer(measured, self.study, base=self.base, maximize=self.maximize, test_rows=self.test_rows)
+        last = self._named(measure(record, "last") for record in self.records)
+        stopped = self._named(measure(record, "best-val") for record in self.records)
         rows: dict[int | str, np.ndarray] = {
             record.key.seed: record.test_rows for record in self.records if record.status is Status.DONE
         }
         return answer(last, self.study, base=self.base, best_val=stopped, test_rows=rows if self.study.is_resampled else None)
+
+    def _named(self, measurements: Iterable[Measurement]) -> list[Measurement]:
+        """Call nothing "base" that is not the base: a variant without anything switched on is spelled out beside another base."""
+        if self.base is None or self.base.is_base:
+            return list(measurements)
+        return [replace(m, variant=m.variant.spelled_out()) if m.variant.is_base else m for m in measurements]
 
     def verdict(self) -> str:
         """Return the verdict, one sentence."""
@@ -101,7 +111,7 @@ class Result:
             StoreError: It cannot be written there, or the folder holds the answer of another experiment.
         """
         folder = Path(folder)
-        _check_free(folder, self.study)
+        check_free(folder, self.study)
         texts = {
             "table.md": self.markdown(),
             "table.csv": report.csv(self.answer, self.study),
@@ -127,18 +137,25 @@ class Result:
         return f"<p>{self.verdict()}</p>{html}"
 
 
-def _check_free(folder: Path, study: Study) -> None:
-    """Make sure that no other experiment's answer is written over: one of other data, or of runs where there are none now."""
+def check_free(folder: Path, study: Study) -> None:
+    """Make sure that nothing is written over: neither another experiment's answer, nor files that are none of ours.
+
+    Raises:
+        StoreError: The folder holds such a thing.
+    """
     try:
         there = json.loads((folder / "answer.json").read_text(encoding="utf-8"))["experiment"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
+        taken = [name for name in _FILES if (folder / name).exists()]
+        if taken and not (folder / "runs.sqlite").exists():
+            raise StoreError(
+                f"{folder} holds {taken[0]}", "that file is none of ours, and would be written over", "give another output folder"
+            ) from None
         return
-    mine = {"data": study.data, "primary_metric": study.primary_metric, "epochs": study.epochs}
-    differences = [f"{name} {value} against {there.get(name)}" for name, value in mine.items() if there.get(name) != value]
-    if differences:
+    if there.get("data") != study.data:
         raise StoreError(
             f"{folder} holds the answer of another experiment",
-            f"yours against the one there: {'; '.join(differences)}",
+            f"yours is of {study.data}, the one there of {there.get('data')}",
             "give another output folder",
         )
 

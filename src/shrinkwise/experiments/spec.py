@@ -27,6 +27,10 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+def _layers(value: Any) -> Any:
+    return [] if value == "none" else _listed(value)
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, list):
         return ",".join(map(str, value))
@@ -58,14 +62,18 @@ class Spec(BaseModel):
     metric: Literal["accuracy", "loss", "f1", "auc", "rmse", "r2"] | None = Field(
         None, description="What the verdict is about: accuracy, loss, f1, auc, rmse or r2."
     )
-    train_size: Annotated[list[Count], Listed] | None = Field(None, description="Training rows; a list makes conditions.")
-    label_noise: Annotated[list[Share], Listed] = Field(
+    train_size: Annotated[list[Count], Listed, Field(min_length=1)] | None = Field(
+        None, description="Training rows; a list makes conditions."
+    )
+    label_noise: Annotated[list[Share], Listed, Field(min_length=1)] = Field(
         [0.0], description="Share of the training labels drawn anew, uniformly over the classes; a list makes conditions."
     )
-    l2: Annotated[list[Strength], Listed] = Field(
+    l2: Annotated[list[Strength], Listed, Field(min_length=1)] = Field(
         [0.0, 0.01, 0.1, 1.0], description="Strengths of L2 to compare, in --unit; the first is the base where none is 0."
     )
-    dropout: Annotated[list[Rate], Listed] = Field([0.0], description="Dropout rates to compare, crossed with --l2.")
+    dropout: Annotated[list[Rate], Listed, Field(min_length=1)] = Field(
+        [0.0], description="Dropout rates to compare, crossed with --l2."
+    )
     unit: Literal["half", "sum", "per_sample"] = Field(
         "half", description="What a strength means: half: loss + λ/2·Σw²; sum: loss + λ·Σw²; per_sample: loss + λ/(2N)·Σw²."
     )
@@ -81,7 +89,9 @@ class Spec(BaseModel):
     batch_size: Count = Field(64, description="Rows of one optimiser step.")
     epochs: Count = Field(30, description="Passes over the training rows, the same for every variant.")
     seeds: Count = Field(10, description="Seeds; each cuts, starts and shuffles anew, the same for every variant.")
-    hidden: Annotated[list[Count], Listed] = Field([128], description="Widths of the hidden layers: 128, or 128,128.")
+    hidden: Annotated[list[Count], BeforeValidator(_layers)] = Field(
+        [128], description="Widths of the hidden layers: 128, or 128,128, or none."
+    )
     select: Literal["last", "best-val"] = Field("last", description="Judge the last epoch, or that of best validation loss.")
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,

@@ -67,4 +67,6 @@ def written(value: Any) -> str:
     >>> written([0.0, 0.01]), written("sgd")
     ('0,0.01', 'sgd')
     """
-    return ",".join(map(short, value)) if isinstance(value, list) else short(value)
+    if isinstance(value, list):
+        return ",".join(map(short, value)) or "none"
+    return short(value)

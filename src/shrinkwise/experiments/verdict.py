@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shrinkwise.errors import SettingError, did_you_mean
-from shrinkwise.experiments.foreign import Columns, measurements_of, read_runs, test_rows_of
+from shrinkwise.errors import DataError, SettingError, did_you_mean
+from shrinkwise.experiments.foreign import Columns, as_table, measurements_of, of_our_own, read_runs, test_rows_of
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats import Measurement
 from shrinkwise.experiments.stats.margin import margin_of
+from shrinkwise.experiments.stats.metric import RATES, words_of
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 _LOSSES = frozenset(["loss", "logloss", "nll", "deviance", "perplexity", "ppl", "bpc"])
 _LESS_IS_BETTER = _LOSSES | {"error", "err", "rmse", "mse", "mae", "wer", "cer"}
-_RATES = frozenset(["accuracy", "acc", "f1", "auc", "auroc", "iou", "miou", "map", "precision", "recall", "top1", "top5"])
-_POINTS = _RATES | {"r2"}
-_MORE_IS_BETTER = _RATES | {"r2", "bleu", "rouge"}
+_MORE_IS_BETTER = RATES | {"r2", "bleu", "rouge"}
 _NOTHING = frozenset(["", "0", "none", "false", "no", "off", "base", "baseline", "control"])
 
 
 def verdict(  # noqa: PLR0913  each argument names one column or one choice
-    frame: pd.DataFrame | str | Path,
+    frame: pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path,
     *,
     vary: str | Sequence[str],
     seed: str = "seed",
@@ -45,7 +43,8 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
     """Judge runs that were made elsewhere, with the statistics and the report of an experiment.
 
     Args:
-        frame: A DataFrame with one row for each run, or the path of a CSV or JSON-lines file.
+        frame: A DataFrame, or a list of mappings, with one row for each run; or the path of a CSV or JSON-lines file. A table that
+            ``compare`` wrote is known by its columns: which test rows each run had is read off it.
         vary: Column, or columns, that tell the variants apart, such as ``weight_decay``.
         seed: Column that pairs runs of different variants.
         metric: Column that is judged.
@@ -71,21 +70,17 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
     >>> verdict(runs, vary="wd", metric="eval_loss").answer.comparisons[0].finding.value
     'helps'
     """
-    columns = Columns(_names(vary), seed, metric, _names(within), n_train, n_test, examples, test_rows)
-    table = read_runs(frame) if isinstance(frame, str | Path) else frame
-    if n_train and n_test and examples and not test_rows:
-        raise SettingError(
-            "examples and row counts are given without test_rows",
-            "whether all runs share one test set, or each seed cut its own, is not known",
-            "leave n_train and n_test out for one test set, or name the column that says which rows each seed was tested on",
-        )
+    table = read_runs(frame) if isinstance(frame, str | Path) else as_table(frame)
+    columns = Columns(_names(vary, table), seed, metric, _names(within, table), n_train, n_test, examples, test_rows)
+    columns = of_our_own(table, columns)
+    _check_sizes(columns)
     measurements = measurements_of(table, columns)
     if maximize is None:
         maximize = guess_direction(metric)
     is_in_percent = _is_in_percent(metric, measurements)
     if is_in_percent:
         measurements = tuple(_as_shares(each, metric) for each in measurements)
-    width = margin_of("accuracy" if _POINTS.intersection(_words(metric)) else "loss", margin)
+    width = margin_of(metric, margin)
     sizes = measurements[0]
     study = Study(
         data=str(frame) if isinstance(frame, str | Path) else "a table of runs",
@@ -94,7 +89,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         n_train=sizes.n_train,
         n_val=0,
         n_test=sizes.n_test,
-        is_resampled=bool(test_rows or (n_train and n_test and not examples)),
+        is_resampled=bool(columns.test_rows or (columns.n_train and columns.n_test and not columns.examples)),
         unit=None,
         decay=None,
         epochs=None,
@@ -127,7 +122,7 @@ def guess_direction(metric: str) -> bool:
     >>> guess_direction("eval_loss"), guess_direction("val/Accuracy")
     (False, True)
     """
-    words = _words(metric)
+    words = words_of(metric)
     less, more = bool(_LESS_IS_BETTER.intersection(words)), bool(_MORE_IS_BETTER.intersection(words))
     if less == more:
         raise SettingError(
@@ -138,20 +133,49 @@ def guess_direction(metric: str) -> bool:
     return more
 
 
-def _names(names: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else tuple(names)
+def _names(names: str | Sequence[str], table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns that are named: one whose own name holds a comma, or several with commas between."""
+    if isinstance(names, str):
+        return (names,) if names in table.columns else tuple(name.strip() for name in names.split(","))
+    return tuple(names)
 
 
-def _words(metric: str) -> list[str]:
-    return re.split(r"[^a-z0-9]+", metric.lower())
+def _check_sizes(columns: Columns) -> None:
+    if bool(columns.n_train) != bool(columns.n_test):
+        raise SettingError(
+            f"{'n_train' if columns.n_train else 'n_test'} is given alone",
+            "the correction for splits that overlap needs both row counts",
+            "name the columns of both, n_train and n_test",
+        )
+    if columns.n_train and columns.examples and not columns.test_rows:
+        raise SettingError(
+            "examples and row counts are given without test_rows",
+            "whether all runs share one test set, or each seed cut its own, is not known",
+            "leave n_train and n_test out for one test set, or name the column that says which rows each seed was tested on",
+        )
 
 
 def _is_in_percent(metric: str, measurements: Sequence[Measurement]) -> bool:
-    """Whether a rate is written in per cent: most of its values lie above 1, and none above 100."""
-    if not _RATES.intersection(_words(metric)):
+    """Whether a rate is written in per cent.
+
+    Raises:
+        DataError: Some runs write it in per cent and some as a share.
+    """
+    if RATES.isdisjoint(words_of(metric)):
         return False
     values = [each.metrics[metric] for each in measurements if metric in each.metrics]
-    return 2 * sum(value > 1 for value in values) > len(values) and all(0 <= value <= 100 for value in values)
+    if wrong := [value for value in values if not 0 <= value <= 100]:
+        raise DataError(
+            f"{metric} is {wrong[0]:g}", "it is a rate, from 0 to 1 or to 100 in per cent", "mend that run, or rename it"
+        )
+    above = [value > 1 for value in values]
+    if any(above) and any(0 < value < 1 for value in values):
+        raise DataError(
+            f"{metric} lies between {min(values):g} and {max(values):g}",
+            "some runs seem to write it as a share and some in per cent",
+            "write it one way in every run",
+        )
+    return any(above)
 
 
 def _as_shares(measurement: Measurement, metric: str) -> Measurement:

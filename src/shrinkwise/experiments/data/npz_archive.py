@@ -35,6 +35,9 @@ def npz(path: str | Path, classes: Classes | None = None, *, task: str | None = 
     """
     path = Path(path)
     arrays = _read(path)
+    unknown = [name for name in arrays if not re.fullmatch("[xy](_train|_val|_test)?|groups", name)]
+    if unknown and ({"x", "y"} <= arrays.keys() or {"x_train", "y_train"} <= arrays.keys()):
+        raise DataError(f"{path} has an array {unknown[0]}", "what it is for is not known", nearest(unknown[0], ["groups"], _FORM))
     mark = "_train" if "x_train" in arrays or "y_train" in arrays else ""
     parts = {part: (_rows(arrays, f"x{part}", path), _array(arrays, f"y{part}", path)) for part in (mark, *_given(arrays, mark))}
     return Dataset.from_arrays(

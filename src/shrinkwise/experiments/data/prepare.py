@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -22,7 +24,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     Truth values are words. Names become strings, and rows are counted from 0.
 
     Raises:
-        DataError: Two columns have one name, or one has more distinct words than can sensibly be one-hot encoded.
+        DataError: Two columns have one name, one has more distinct words than can sensibly be one-hot encoded, or one holds numbers
+            that are written with a comma.
 
     >>> tidy(pd.DataFrame({"a": [1, 2], 7: ["x", None]})).dtypes.to_dict()
     {'a': dtype('float64'), '7': dtype('O')}
@@ -39,6 +42,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
             [np.nan if is_missing else str(word) for word, is_missing in zip(column, column.isna(), strict=True)], object
         )
         columns[str(name)] = pd.Series(words, dtype=object)
+        _check_no_numbers(str(name), [word for word in words if isinstance(word, str)])
         n_words = columns[str(name)].nunique()
         if n_words > _MOST_WORDS:
             raise DataError(
@@ -47,6 +51,18 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
                 "remove the column, or use it as groups",
             )
     return pd.DataFrame(columns)
+
+
+def _check_no_numbers(name: str, words: list[str]) -> None:
+    """Refuse a column of numbers that are written with a comma: as words they would all be told apart, and none compared."""
+    commas = [word for word in words if re.fullmatch(r"[+-]?\d+(,\d+)+(\.\d+)?", word.strip())]
+    numbers = [word for word in words if re.fullmatch(r"[+-]?\d+([.,]\d+)*", word.strip())]
+    if commas and 10 * len(numbers) >= 9 * len(words):
+        raise DataError(
+            f"column {name!r} holds {commas[0]!r}",
+            "numbers with a comma would be read as words",
+            "write them with a point, as 1511.72",
+        )
 
 
 def prepare(train: pd.DataFrame, *others: pd.DataFrame) -> list[npt.NDArray[np.float32]]:

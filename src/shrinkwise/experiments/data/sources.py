@@ -49,7 +49,7 @@ def load(
     """
     if task is not None:
         check_task(task)
-    of_tables = {"target": target, "groups": groups, "header": None if header else False}
+    of_tables = {"target": target, "groups": groups, "no_header": None if header else True}
     path = Path(source)
     name = path.name.lower()
     if source in _BY_NAME:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from shrinkwise.errors import DataError, SettingError
 from shrinkwise.experiments.data.dataset import Dataset
-from shrinkwise.experiments.data.files import nearest, read_contents
+from shrinkwise.experiments.data.files import nearest, read_contents, separator_of
 from shrinkwise.experiments.data.labels import Classes
 
 Column = str | int
@@ -71,7 +71,7 @@ def csv(
 
 def _read(path: Path, header: bool) -> pd.DataFrame:
     text = _text(path)
-    separator = "\t" if ".tsv" in path.name.lower() else max(",;", key=text.lstrip().split("\n", 1)[0].count)
+    separator = separator_of(text)
     names = _column_names(text, separator, header, path)
     try:
         return pd.read_csv(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -25,6 +27,10 @@ def build_model(recipe: Recipe, variant: Variant, seed: int, rows: Tensor) -> nn
     """
     with isolated_rng("weights", seed):
         model = recipe.model(variant)
+        if not isinstance(model, nn.Module):
+            raise ModelError(
+                f"model(variant) gives {type(model).__name__}", "it is to give a network", "return a torch.nn.Module from it"
+            )
         if any(is_lazy(parameter) for parameter in model.parameters()):
             model.eval()
             with torch.no_grad():
@@ -40,7 +46,11 @@ def predict(recipe: Recipe, model: nn.Module, rows: Tensor) -> Tensor:
     """
     model.eval()
     with torch.no_grad():
-        outputs: Tensor = model(rows)
+        outputs: Any = model(rows)
+    if not isinstance(outputs, Tensor):
+        raise ModelError(
+            f"{type(model).__name__} gives {type(outputs).__name__}", "logits or predictions are read from it", "return one tensor"
+        )
     n = recipe.n_outputs
     if outputs.shape == (len(rows), n) or (n == 1 and outputs.shape == (len(rows),)):
         return outputs

@@ -66,7 +66,8 @@ class Plan:
     def differences(self, other: Plan) -> list[str]:
         """Say in words what ``other`` has otherwise, in this plan's terms first; empty for the same experiment.
 
-        The order of variants, conditions and seeds is no difference, and by what it is trained is none either.
+        The order of variants and conditions is no difference, by what it is trained is none, and seeds may be added or left out:
+        no run depends on how many there are.
         """
         mine, its = self._comparable(), other._comparable()
         return [
@@ -80,5 +81,4 @@ class Plan:
             **self.settings,
             "variants": sorted(json.dumps(dict(sorted(variant.items()))) for variant in self.variants),
             "conditions": sorted(condition.name for condition in self.conditions),
-            "seeds": sorted(self.seeds),
         }

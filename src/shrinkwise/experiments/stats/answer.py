@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shrinkwise.experiments.records import Condition, Status, Variant
+from shrinkwise.experiments.stats.metric import metric_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Estimate:
     level: float
     n: int
     method: str
+
+
+def clipped(estimate: Estimate, metric: str, *, is_difference: bool) -> Estimate:
+    """Cut an interval at what its metric can be."""
+    low, high = metric_of(metric).clipped(estimate.low, estimate.high, is_difference=is_difference)
+    return replace(estimate, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shrinkwise.experiments.records import Condition, Variant
-from shrinkwise.experiments.stats.answer import Comparison, Finding
+from shrinkwise.experiments.stats.answer import Comparison, Finding, clipped
 from shrinkwise.experiments.stats.finding import judge, seeds_needed
 from shrinkwise.experiments.stats.flips import floor_of_seeds, holm, sign_flip_p
 from shrinkwise.experiments.stats.pairing import Cell, Grid
@@ -90,7 +90,7 @@ def _finish(
     p, p_adjusted = ps
     is_primary = metric == question.study.primary_metric
     is_higher_better = question.is_higher_better[metric]
-    interval = draft.mean.interval()
+    interval = clipped(draft.mean.interval(), metric, is_difference=True)
     margin = question.margin(metric, float(np.mean([other.metrics[metric] for _, other in draft.pairs])))
     finding = judge(interval, margin, is_higher_better=is_higher_better, p_adjusted=p_adjusted)
     needed = None

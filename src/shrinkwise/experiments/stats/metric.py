@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,13 @@ class Metric:
     is_higher_better: bool | None = None
     is_percentage: bool = False
     has_relative_margin: bool = True
+
+    def clipped(self, low: float, high: float, *, is_difference: bool) -> tuple[float, float]:
+        """Cut an interval at what the metric can be: a rate lies between 0 and 1, so a difference of two lies within ±1."""
+        if not self.is_percentage:
+            return low, high
+        least = -1.0 if is_difference else 0.0
+        return max(low, least), min(high, 1.0)
 
     @property
     def factor(self) -> float:
@@ -57,6 +65,24 @@ METRICS: Mapping[str, Metric] = {
 """Our own metrics by name."""
 
 
+RATES = frozenset(["accuracy", "acc", "f1", "auc", "auroc", "iou", "miou", "map", "precision", "recall", "top1", "top5"])
+"""Words that name a share, and so does any name that contains one."""
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a metric's name.
+
+    >>> words_of("eval/top1_Accuracy")
+    ['eval', 'top1', 'accuracy']
+    """
+    return re.findall(r"[a-z0-9]+", name.lower())
+
+
 def metric_of(name: str) -> Metric:
-    """Return what is known of a metric; of one that is not ours, no more than that it is a plain number."""
-    return METRICS.get(name, Metric(name))
+    """Return what is known of a metric; of one that is not ours, whether it is a rate, and else only that it is a number.
+
+    >>> metric_of("val_acc").is_percentage, metric_of("perplexity").is_percentage
+    (True, False)
+    """
+    is_rate = not RATES.isdisjoint(words_of(name))
+    return METRICS.get(name, Metric(name, is_percentage=is_rate, has_relative_margin=not is_rate))

@@ -44,7 +44,7 @@ def _is_collapsed(row: Row) -> bool:
 def _clause(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Variant) -> str:
     """Say what one condition comes to."""
     if not comparisons:
-        return "no comparison is possible, for want of pairs of runs that are done"
+        return _nothing(rows, base)
     found: dict[Finding, list[Comparison]] = {finding: [] for finding in Finding}
     for comparison in comparisons:
         found[comparison.finding].append(comparison)
@@ -52,14 +52,36 @@ def _clause(comparisons: Sequence[Comparison], rows: Sequence[Row], base: Varian
     if len(comparisons) == 1:
         said = [_single(comparisons[0], collapsed)]
     else:
-        said = [_helpers(found[Finding.HELPS]) if found[Finding.HELPS] else f"no variant {_unshown(comparisons)}, so keep the base"]
+        said = [
+            _helpers(found[Finding.HELPS])
+            if found[Finding.HELPS]
+            else f"no variant {_unshown(comparisons)}, so keep {_called(base)}"
+        ]
         said += [*_harm(found[Finding.HURTS], collapsed), *_quiet(found, collapsed)]
     if base in collapsed:
-        said.append("the base itself collapses")
+        said.append(f"{_called(base)} itself collapses: it learned nothing, so first train longer or change the learning rate")
     if lost := [row.variant.name for row in rows if row.n == 0 and row.variant != base]:
         said.append(f"{listed(lost)} {_verb(lost, 'leave')} no run to compare")
     link = ", while " if found[Finding.HELPS] else ": "
     return link.join([said[0], ", ".join(said[1:])] if said[1:] else said)
+
+
+def _called(base: Variant) -> str:
+    """Say which one the base is, where its name does not."""
+    return "the base" if base.is_base else f"the base, {base.name}"
+
+
+def _nothing(rows: Sequence[Row], base: Variant) -> str:
+    """Say why there is nothing to compare: which variants diverged, failed or were stopped."""
+    ends: dict[str, list[str]] = {}
+    for row in rows:
+        for status, n in row.status.items():
+            if n and row.n == 0:
+                ends.setdefault(status.value, []).append(_called(base) if row.variant == base else row.variant.name)
+    told = [f"{listed(dict.fromkeys(names))} {status}" for status, names in ends.items()]
+    if "diverged" in ends:
+        told.append("a lower learning rate may help")
+    return f"no comparison is possible: {', '.join(told) or 'no pair of runs is done'}"
 
 
 def _single(comparison: Comparison, collapsed: set[Variant]) -> str:
@@ -68,10 +90,10 @@ def _single(comparison: Comparison, collapsed: set[Variant]) -> str:
     said = {
         Finding.HELPS: "helps",
         Finding.HURTS: "hurts and collapses" if comparison.variant in collapsed else "hurts",
-        Finding.EQUIVALENT: "is equivalent to the base",
+        Finding.EQUIVALENT: f"is equivalent to {_called(comparison.against)}",
         Finding.INCONCLUSIVE: _unshown([comparison], negated=True),
     }[comparison.finding]
-    advice = "" if comparison.finding is Finding.HELPS else ", so keep the base"
+    advice = "" if comparison.finding is Finding.HELPS else f", so keep {_called(comparison.against)}"
     return f"{name} {said}: {_change(comparison)}{advice}"
 
 
@@ -87,6 +109,10 @@ def _change(comparison: Comparison) -> str:
     difference, metric = comparison.difference, comparison.metric
     if difference.point == 0:
         return f"{metric} does not move ({interval(metric, difference)})"
+    if difference.low < 0 < difference.high:
+        # Turned to fit "falls by", the ends of an interval on both sides of zero would read as the opposite of the table's.
+        by = amount(metric, difference.point, difference.high - difference.low)
+        return f"{metric} changes by {by} ({interval(metric, difference)})"
     sign = 1 if difference.point > 0 else -1
     by = amount(metric, abs(difference.point), difference.high - difference.low)
     return f"{metric} {'rises' if sign > 0 else 'falls'} by {by} ({interval(metric, difference, sign)})"

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 
 from shrinkwise.experiments.records import Status
-from shrinkwise.experiments.stats.answer import Row, Spread
+from shrinkwise.experiments.stats.answer import Row, Spread, clipped
 from shrinkwise.experiments.stats.pairing import Cell, Grid
 from shrinkwise.experiments.stats.question import Question
 
@@ -37,4 +37,4 @@ def _spread(question: Question, cell: Cell, metric: str) -> Spread:
     runs = list(cell.having(metric).values())
     values = [run.metrics[metric] for run in runs]
     std = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    return Spread(question.mean(runs, metric).interval(), std)
+    return Spread(clipped(question.mean(runs, metric).interval(), metric, is_difference=False), std)

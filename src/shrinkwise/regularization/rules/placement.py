@@ -111,7 +111,10 @@ def penalised(placements: Sequence[Placement], apply_to: ApplyTo = "weights") ->
         return trained
     unknown = [f"{placement.name} of {placement.module_type}" for placement in trained if placement.role is Role.UNKNOWN]
     if unknown:
-        message = f"parameters of unknown kind stay free of the penalty: {', '.join(unknown)}"
+        message = (
+            f"parameters of unknown kind stay free of the penalty: {', '.join(unknown)}. "
+            "If they should be penalised, put them into a group of their own, or use apply_to='all'."
+        )
         # Three frames up stands the caller of what a user calls: param_groups, or Regularizer.bind.
         warnings.warn(message, UnplacedParameterWarning, stacklevel=3)
     return tuple(placement for placement in trained if placement.role is Role.WEIGHT)
