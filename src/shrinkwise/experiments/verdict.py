@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shrinkwise.errors import DataError, SettingError, did_you_mean
-from shrinkwise.experiments.foreign import Columns, as_table, measurements_of, of_our_own, read_runs, test_rows_of
+from shrinkwise.experiments.foreign import as_table, measurements_of, of_our_own, read_runs, test_rows_of
+from shrinkwise.experiments.foreign_row import Columns
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats import Measurement
