@@ -104,7 +104,7 @@ def measurements_of(table: pd.DataFrame, columns: Columns) -> tuple[Measurement,
     return tuple(RunRow(row, number, columns).measurement() for number, row in enumerate(table.to_dict("records"), 1))
 
 
-def test_rows_of(table: pd.DataFrame, columns: Columns) -> dict[int | str, np.ndarray] | None:
+def row_numbers_by_seed(table: pd.DataFrame, columns: Columns) -> dict[int | str, np.ndarray] | None:
     """Return which rows of the data set the test rows of each seed are, where a column says so.
 
     Raises:

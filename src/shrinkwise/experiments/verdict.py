@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shrinkwise.errors import DataError, SettingError, did_you_mean
-from shrinkwise.experiments.foreign import as_table, measurements_of, of_our_own, read_runs, test_rows_of
+from shrinkwise.experiments.foreign import as_table, measurements_of, of_our_own, read_runs, row_numbers_by_seed
 from shrinkwise.experiments.foreign_row import Columns
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
@@ -110,7 +110,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         measurements=measurements,
         base=_base(measurements, columns, base),
         maximize=maximize,
-        test_rows=test_rows_of(table, columns),
+        test_rows=row_numbers_by_seed(table, columns),
     )
 
 
