@@ -179,7 +179,7 @@ def test_runs_that_diverged_lose_their_pair_and_are_counted():
 def test_base_that_always_diverged_leaves_no_comparison():
     given = answer(runs({BASE: [math.nan] * 10, STRONG: around(0.9)}), study())
     assert given.comparisons == ()
-    assert given.sentence == "No comparison is possible, for want of pairs of runs that are done."
+    assert given.sentence == "No comparison is possible: the base diverged, a lower learning rate may help."
 
 
 def test_other_metrics_have_no_p_and_so_never_help_or_hurt():
