@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from shrinkwise.experiments.progress import progress_bar
 
 if TYPE_CHECKING:
-    from shrinkwise.experiments.execution.resume import Progress as Report
+    from shrinkwise.experiments.execution.resume import Progress
     from shrinkwise.experiments.result import Result
 
 
@@ -25,17 +26,14 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(folder: Path) -> Iterator[Report]:
-    """Show runs done and time left on standard error; yields what reports them."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs, left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training")
-        log = _Log(console, folder)
+def shown_progress(folder: Path) -> Iterator[Progress]:
+    """Show runs done and time left on standard error, by a bar or, where none can move, by lines; yields what reports them."""
+    log = _Log(Console(stderr=True, highlight=False, soft_wrap=True), folder)
+    with progress_bar() as bar:
 
         def report(n_done: int, n_all: int) -> None:
             log(n_done, n_all)
-            bar.update(task, completed=n_done, total=n_all)
+            bar(n_done, n_all)
 
         yield report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
@@ -20,6 +21,7 @@ from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.grid import read_base, read_conditions, read_seeds, read_variants
 from shrinkwise.experiments.identity import models_identity, optimizer_identity
+from shrinkwise.experiments.progress import progress_bar
 from shrinkwise.experiments.records import Condition, Setting
 from shrinkwise.experiments.rehearsal import Rehearsal, rehearse
 from shrinkwise.experiments.result import Result
@@ -106,14 +108,15 @@ class Experiment:
             threads=threads,
         )
 
-    def run(self, out: str | Path | None = None, *, jobs: int | None = None, progress: Progress | None = None) -> Result:
+    def run(self, out: str | Path | None = None, *, jobs: int | None = None, progress: Progress | bool = True) -> Result:
         """Train what is missing, and return everything.
 
         Args:
             out: Folder that keeps the plan and the records; a second call with the same folder goes on where the first one
                 stopped. None keeps nothing.
             jobs: Worker processes; None takes one a core. The records do not depend on it.
-            progress: Called with the number of runs done and of all runs.
+            progress: True shows a bar on standard error where one can move (a terminal, a notebook), False nothing; a function is
+                called with the number of runs done and of all runs.
 
         Raises:
             StoreError: The folder is unwritable, or belongs to another experiment.
@@ -124,8 +127,9 @@ class Experiment:
         def trainer(kept: Plan) -> Trainer:
             return Trainer(replace(self.recipe, threads=kept.means["threads"]), self.dataset)
 
-        with Store(None if out is None else Path(out)) as store:
-            records = execute(plan, trainer, store, LocalLauncher(jobs), progress)
+        shown = nullcontext(progress) if callable(progress) else progress_bar() if progress else nullcontext()
+        with Store(None if out is None else Path(out)) as store, shown as report:
+            records = execute(plan, trainer, store, LocalLauncher(jobs), report)
         return Result(study=study, records=tuple(records), base=self.base)
 
     @cached_property

@@ -1,0 +1,27 @@
+"""A bar that shows how far an experiment is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shrinkwise.experiments.execution.resume import Progress
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Show runs done and time left on standard error while the block lasts, if that is a terminal or a notebook; else show nothing.
+
+    Yields:
+        What is to be called with the number of runs done and of all runs.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs, left"), TimeRemainingColumn())
+    can_move = console.is_terminal or console.is_jupyter
+    with Bar(*columns, console=console, transient=True, disable=not can_move) as bar:
+        task = bar.add_task("training")
+        yield lambda n_done, n_all: bar.update(task, completed=n_done, total=n_all)
