@@ -268,3 +268,7 @@ def test_runs_that_diverged_are_dropped_pair_by_pair():
 def test_a_value_that_is_missing_is_said_with_its_row():
     with pytest.raises(DataError, match="row 3 has nan in column 'eval_loss'"):
         verdict(runs(eval_loss=[1.0, 1.0, np.nan, *[1.0] * 13]), vary="wd", metric="eval_loss")
+
+
+def test_runs_that_are_not_told_apart_need_no_condition_in_the_sentence():
+    assert verdict(runs(), vary="wd", metric="eval_loss").verdict().startswith("wd=0.1 ")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shrinkwise.errors import DataError, did_you_mean
-from shrinkwise.experiments.records import Condition, Setting, Status, Variant
+from shrinkwise.experiments.records import ALL_RUNS, Condition, Setting, Status, Variant
 from shrinkwise.experiments.stats import Measurement
 
 _STATUSES = {
@@ -129,7 +129,7 @@ class RunRow:
 
     def _condition(self) -> Condition:
         if not self.columns.within:
-            return Condition(label="all runs")
+            return ALL_RUNS
         given = {name: self._setting(name) for name in self.columns.within}
         size, noise = given.get("train_size") or None, given.get("label_noise") or 0.0
         if given.keys() <= {"train_size", "label_noise"} and isinstance(size, int | None) and isinstance(noise, int | float):

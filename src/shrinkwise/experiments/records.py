@@ -100,6 +100,10 @@ class Condition:
         return size + noise
 
 
+ALL_RUNS = Condition(label="all runs")
+"""The one condition of runs that were made elsewhere and are not told apart."""
+
+
 @dataclass(frozen=True)
 class RunKey:
     """Names one run: variant × condition × seed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from shrinkwise.experiments.records import Condition
+from shrinkwise.experiments.records import ALL_RUNS, Condition
 from shrinkwise.experiments.stats.answer import Estimate
 from shrinkwise.experiments.stats.metric import metric_of
 
@@ -28,9 +28,9 @@ def place(condition: Condition, *, is_only: bool = False) -> str:
     >>> place(Condition(label_noise=0.2)), place(Condition(), is_only=True)
     ('with 20 % label noise ', '')
     """
-    if condition.label:
-        return f"for {condition.label} "
-    return "" if is_only and condition == Condition() else f"with {condition.name} "
+    if is_only and condition in (Condition(), ALL_RUNS):
+        return ""
+    return f"for {condition.label} " if condition.label else f"with {condition.name} "
 
 
 def amount(metric: str, value: float, width: float) -> str:
