@@ -14,6 +14,20 @@ from pydantic_core import ErrorDetails
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.records import short
 
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "list_type": "a number, or a list of numbers",
+    "string_type": "text",
+    "too_short": "one value or more",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+}
+"""What each kind of finding asks for, where pydantic's own words are a programmer's."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the settings of a TOML file, its keys with underscores or hyphens.
@@ -51,7 +65,7 @@ def message(spec: type[BaseModel], details: ErrorDetails) -> SettingError:
             return SettingError(f"{name} is {given!r}", "it is none of the choices", did_you_mean(str(given), choices))
         case _:
             shown = "not a number" if isinstance(given, float) and math.isnan(given) else repr(given)
-            wanted = details["msg"].removeprefix("Input should be ").replace("a valid list", "a number or a list of numbers")
+            wanted = _WANTED.get(details["type"], details["msg"].removeprefix("Input should be "))
             return SettingError(f"{name} is {shown}", f"it should be {wanted}", _example(name, known[name]))
 
 

@@ -106,7 +106,7 @@ def _check_single(cell: Cell) -> None:
             raise DataError(
                 f"seed {first.seed} stands twice for {cell.variant.name} ({cell.condition.name})",
                 "a pair needs one run of each variant",
-                "keep one of the two, or name in `vary` the setting in which they differ",
+                "keep one of the two, or name the column in which they differ, in vary or within",
             )
 
 
