@@ -259,10 +259,12 @@ def lasted(process: BaseProcess) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_spread_over_the_run_each_resume_to_the_same_records(tmp_path, uninterrupted):
-    lasted(started(run_small, tmp_path / "first"))
-    begun = time.perf_counter()
-    lasted(started(run_small, tmp_path / "timed"))
-    whole = time.perf_counter() - begun
+    def seconds(folder: Path) -> float:
+        begun = time.perf_counter()
+        lasted(started(run_small, folder))
+        return time.perf_counter() - begun
+
+    whole = min(seconds(tmp_path / f"timed-{i}") for i in range(3))
     n_killed = 0
     for i in range(20):
         folder = tmp_path / str(i)
