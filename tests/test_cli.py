@@ -152,6 +152,7 @@ def cut_short(folder: Path) -> None:
 
 MISTAKES = {
     "unknown flag": ("compare --data digits --lr2 3", ["--lr2", "is no flag", "Did you mean '--lr'"]),
+    "unknown flag before any command": ("--versoin", ["--versoin is no flag", "Did you mean '--version'?"]),
     "unknown command": ("compere --data digits", ["'compere' is no command", "Did you mean 'compare'?"]),
     "flag without a value": ("compare --data", ["--data"]),
     "no data": ("compare", ["data is missing"]),

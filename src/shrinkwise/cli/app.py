@@ -70,7 +70,7 @@ def _usage(error: TyperException, argv: Sequence[str]) -> SettingError:
         if type(error).__name__ == "NoSuchOption":
             known = [flag for flag in _flags(command) if flag.startswith("--")]
             return SettingError(
-                f"{option} is no flag", f"shrinkwise {command} knows no such flag".replace("  ", " "), did_you_mean(option, known)
+                f"{option} is no flag", f"{f'shrinkwise {command}'.strip()} knows no such flag", did_you_mean(option, known)
             )
         return SettingError(
             f"{option} is not right", error.format_message().rstrip(".").lower(), f"see shrinkwise {command} --help"
@@ -87,5 +87,5 @@ def _commands() -> list[str]:
 
 def _flags(command: str) -> list[str]:
     group = typer.main.get_command(app)
-    commands = getattr(group, "commands", {})
-    return [flag for parameter in commands[command].params for flag in parameter.opts] if command in commands else []
+    owner = getattr(group, "commands", {}).get(command, group)
+    return [flag for parameter in owner.params for flag in parameter.opts]

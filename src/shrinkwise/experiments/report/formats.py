@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from shrinkwise.experiments.records import Condition, Status, Variant
-from shrinkwise.experiments.stats.answer import Answer, Comparison, Estimate, Finding, Row
+from shrinkwise.experiments.stats.answer import Answer, Comparison, Finding, Row
 from shrinkwise.experiments.stats.metric import metric_of
 
 NOTHING = "–"
@@ -160,11 +160,6 @@ def find_comparison(comparisons: tuple[Comparison, ...], condition: Condition, v
     """Return the comparison of a variant with the base on a metric within a condition, or None."""
     wanted = (condition, variant, metric)
     return next((each for each in comparisons if (each.condition, each.variant, each.metric) == wanted), None)
-
-
-def has_interval(estimate: Estimate) -> bool:
-    """Whether an estimate carries an interval: one seed gives none."""
-    return math.isfinite(estimate.low) and math.isfinite(estimate.high)
 
 
 def is_mostly_collapsed(row: Row) -> bool:
