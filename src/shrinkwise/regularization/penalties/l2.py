@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from shrinkwise.regularization.penalties.contract import check_strength
+from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
 
 
 @dataclass(frozen=True)
-class L2:
+class L2(Penalty):
     """Half the sum of squares: ``value = (lam/2)·Σw²``, so the gradient is ``lam·w``.
 
     Source: ridge regression (Hoerl and Kennard, Technometrics 1970); for networks, Goodfellow, Bengio and Courville,
@@ -34,9 +36,15 @@ class L2:
     """
 
     lam: float
+    kind: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
+
+    @property
+    def strength(self) -> float:
+        """``lam``."""
+        return self.lam
 
     def value(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ``(lam/2)·Σw²`` as a 0-dim tensor; half-precision weights are squared and summed in float32."""
@@ -44,9 +52,22 @@ class L2:
         return weight.to(accumulator).square().sum() * (self.lam / 2)
 
     @torch.no_grad()
-    def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor) -> None:
-        """Add ``lam·w`` to ``grad`` in place; no copy of the weight and no graph is made."""
-        grad.add_(weight, alpha=self.lam)
+    def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:
+        """Add ``scale·lam·w`` to ``grad`` in place; no copy of the weight and no graph is made."""
+        self.add_grads_([weight], [grad], scale)
+
+    @torch.no_grad()
+    def add_grads_(self, weights: Sequence[torch.Tensor], grads: Sequence[torch.Tensor], scale: Scale = 1.0) -> None:
+        """Do :meth:`add_grad_` for many weights in one pass."""
+        if isinstance(scale, torch.Tensor):
+            torch._foreach_addcmul_(list(grads), list(weights), [scale] * len(weights), value=self.lam)
+        else:
+            torch._foreach_add_(list(grads), list(weights), alpha=self.lam * scale)
+
+    @torch.no_grad()
+    def descend_(self, weights: Sequence[torch.Tensor], length: Scale) -> None:
+        """Multiply each weight by ``1 − length·lam`` in place, as AdamW does with ``length = lr``, to the last bit."""
+        torch._foreach_mul_(list(weights), 1 - length * self.lam)
 
     @torch.no_grad()
     def prox_(self, weight: torch.Tensor, step: float) -> None:

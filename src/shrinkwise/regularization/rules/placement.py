@@ -15,7 +15,17 @@ from shrinkwise.regularization.rules.roles import Role, role_in
 ApplyTo = Literal["weights", "all"]
 """Which parameters a penalty acts on: weight matrices and filters, or everything that is trained."""
 
-_STRONGEST_FIRST = (Role.EMBEDDING, Role.NORM, Role.SCALE, Role.BIAS, Role.UNKNOWN, Role.WEIGHT)
+_STRONGEST_FIRST = (
+    Role.EMBEDDING,
+    Role.TOKEN,
+    Role.NORM,
+    Role.SCALE,
+    Role.DIRECTION,
+    Role.BIAS,
+    Role.UNKNOWN,
+    Role.LORA,
+    Role.WEIGHT,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +39,7 @@ class Placement:
         module_type: Class name of the module that holds it under ``name``.
         aliases: Its other names, where several modules hold it.
         why: Why it has this role.
+        types: The type of the module that holds it, for each of its names.
     """
 
     name: str
@@ -37,6 +48,12 @@ class Placement:
     module_type: str
     aliases: tuple[str, ...]
     why: str
+    types: tuple[type[nn.Module], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names, the first one first."""
+        return (self.name, *self.aliases)
 
     @property
     def is_frozen(self) -> bool:
@@ -48,7 +65,7 @@ class Placement:
 class _Use:
     name: str
     role: Role
-    module_type: str
+    holder: type[nn.Module]
 
 
 def place(model: nn.Module) -> tuple[Placement, ...]:
@@ -82,7 +99,7 @@ def place(model: nn.Module) -> tuple[Placement, ...]:
     for prefix, module in _walk(model):
         for own_name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             parameters[id(parameter)] = parameter
-            use = _Use(prefix + own_name, role_in(module, own_name), type(module).__name__)
+            use = _Use(prefix + own_name, role_in(module, own_name), type(module))
             uses.setdefault(id(parameter), []).append(use)
     return tuple(_placement(parameters[key], held) for key, held in uses.items())
 
@@ -137,9 +154,10 @@ def _placement(parameter: nn.Parameter, uses: Sequence[_Use]) -> Placement:
     deciding = next(use for use in uses if use.role is role)
     if role is Role.UNKNOWN:
         own_name = deciding.name.rpartition(".")[2]
-        why = f"{deciding.module_type} with a parameter {own_name!r} is no module that Shrinkwise knows"
+        why = f"{deciding.holder.__name__} with a parameter {own_name!r} is no module that Shrinkwise knows"
     else:
-        why = f"{role} of {deciding.module_type}"
+        why = f"{role} of {deciding.holder.__name__}"
     if len({use.role for use in uses}) > 1:
         why = f"tied, and as {deciding.name} the {why}"
-    return Placement(first.name, parameter, role, first.module_type, tuple(use.name for use in uses[1:]), why)
+    types = tuple(use.holder for use in uses)
+    return Placement(first.name, parameter, role, types[0].__name__, tuple(use.name for use in uses[1:]), why, types)

@@ -13,10 +13,13 @@ class Role(enum.StrEnum):
     """What a parameter does."""
 
     WEIGHT = "weight"
+    LORA = "lora"
     BIAS = "bias"
     NORM = "norm"
     EMBEDDING = "embedding"
+    TOKEN = "token"
     SCALE = "scale"
+    DIRECTION = "direction"
     UNKNOWN = "unknown"
 
 
