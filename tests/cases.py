@@ -39,6 +39,20 @@ class CustomNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n))
 
+    def forward(self, x):
+        return x / x.norm(dim=-1, keepdim=True) * self.weight
+
+
+class Mixer(nn.Module):
+    """A layer of somebody's own that says nothing of what its matrix does."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.eye(n))
+
+    def forward(self, x):
+        return x @ self.mix
+
 
 class ScaledLinear(nn.Linear):
     """A subclass that adds a parameter of its own."""
@@ -179,14 +193,15 @@ MODELS = (
         aliases={"head.weight": ("embedding.weight",)},
     ),
     ModelCase("module_held_twice", _module_held_twice, _linear("0"), aliases={"0.weight": ("2.weight",), "0.bias": ("2.bias",)}),
-    ModelCase("custom_norm", lambda: nn.Sequential(nn.Linear(3, 3), CustomNorm(3)), {**_linear("0"), "1.weight": "unknown"}),
+    ModelCase("custom_norm", lambda: nn.Sequential(nn.Linear(3, 3), CustomNorm(3)), {**_linear("0"), "1.weight": "norm"}),
+    ModelCase("custom_layer", lambda: nn.Sequential(nn.Linear(3, 3), Mixer(3)), {**_linear("0"), "1.mix": "unknown"}),
     ModelCase("parameter_held_twice", _parameter_held_twice, {"0.weight": "unknown"}, aliases={"0.weight": ("0.kernel",)}),
     ModelCase(
         "subclass_with_more",
         lambda: nn.Sequential(ScaledLinear(3, 2)),
-        {**_linear("0"), "0.logit_scale": "unknown"},
+        {**_linear("0"), "0.logit_scale": "scale"},
     ),
-    ModelCase("parameter_of_the_model", VisionToken, {"cls_token": "unknown", **_linear("head")}),
+    ModelCase("parameter_of_the_model", VisionToken, {"cls_token": "token", **_linear("head")}),
     ModelCase(
         "misleading_names",
         MisleadingNames,

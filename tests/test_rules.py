@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
 
 import laws
 from cases import MODELS, TiedLanguageModel
-from shrinkwise.errors import ModelError, SettingError, UnplacedParameterWarning
-from shrinkwise.regularization.rules import Role, penalised, place
+from shrinkwise.errors import ModelError, SettingError
+from shrinkwise.regularization.rules import Role, chosen, place, unknown_left_free
 
 every_model = pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)
 BY_NAME = {case.name: case for case in MODELS}
@@ -38,34 +36,41 @@ def test_place_names_aliases_and_frozen_parameters(case):
 
 
 @every_model
-def test_penalised_weights_are_the_trained_weights(case):
+def test_weights_are_the_trained_weights_and_what_is_unknown_stays_free(case):
     placements = place(case.make())
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        chosen = penalised(placements)
+    weights = chosen(placements)
     expected = [name for name, role in case.roles.items() if role == "weight" and name not in case.frozen]
-    assert [placed.name for placed in chosen] == expected
-    assert [warning.category for warning in caught] == [UnplacedParameterWarning] * bool(case.unknown)
-    assert all(name in str(caught[0].message) for name in case.unknown)
+    assert [placed.name for placed in weights] == expected
+    left = unknown_left_free(placements, {id(placed.parameter) for placed in weights})
+    assert [placed.name for placed in left] == case.unknown
 
 
 @every_model
-def test_penalised_all_is_everything_that_is_trained(case):
-    chosen = penalised(place(case.make()), "all")
-    assert [placed.name for placed in chosen] == [name for name in case.roles if name not in case.frozen]
+@pytest.mark.parametrize("apply_to", ["all", "torch"])
+def test_all_is_everything_that_is_trained(case, apply_to):
+    everything = chosen(place(case.make()), apply_to)
+    assert [placed.name for placed in everything] == [name for name in case.roles if name not in case.frozen]
+    assert unknown_left_free(everything, {id(placed.parameter) for placed in everything}) == ()
 
 
-def test_a_frozen_parameter_of_unknown_kind_needs_no_warning():
-    model = BY_NAME["custom_norm"].make()
+def test_a_frozen_parameter_of_unknown_kind_is_not_left_free():
+    model = BY_NAME["custom_layer"].make()
     model[1].requires_grad_(False)
-    assert [placed.name for placed in penalised(place(model))] == ["0.weight"]
+    placements = place(model)
+    assert [placed.name for placed in chosen(placements)] == ["0.weight"]
+    assert unknown_left_free(placements, set()) == ()
 
 
 def test_the_reason_says_where_a_role_comes_from():
     tied = place(TiedLanguageModel(is_head_first=True))[0]
     assert (tied.module_type, tied.why) == ("Linear", "tied, and as embedding.weight the embedding of Embedding")
-    unknown = place(BY_NAME["custom_norm"].make())[-1]
-    assert unknown.why == "CustomNorm with a parameter 'weight' is no module that Shrinkwise knows"
+    unknown = place(BY_NAME["custom_layer"].make())[-1]
+    assert unknown.why == "Mixer with a parameter 'mix' is no module that Shrinkwise knows"
+    reasons = {name: place(BY_NAME[name].make())[i].why for name, i in (("custom_norm", -1), ("subclass_with_more", -1))}
+    assert reasons == {
+        "custom_norm": "norm by the name of its type CustomNorm",
+        "subclass_with_more": "scale by its name logit_scale in ScaledLinear",
+    }
 
 
 def test_a_tied_parameter_with_one_unknown_use_stays_free():
@@ -115,6 +120,8 @@ def test_place_refuses_what_is_no_module():
         place([nn.Linear(2, 2)])
 
 
-def test_penalised_refuses_an_unknown_choice():
+def test_chosen_refuses_an_unknown_choice():
     with pytest.raises(SettingError, match="Did you mean 'weights'"):
-        penalised((), "weight")
+        chosen((), "weight")
+    with pytest.raises(SettingError, match="Did you mean 'huggingface'"):
+        chosen((), "hugging_face")

@@ -84,14 +84,26 @@ class UnplacedParameterWarning(ShrinkwiseWarning):
     """A parameter of unknown kind stays without a penalty."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+class DecayRoundingWarning(ShrinkwiseWarning):
+    """Weights are kept in a precision in which the decay of a step rounds to nothing."""
+
+
+def did_you_mean(word: str, known: Iterable[str], at_most: int | None = None) -> str:
     """Return a mend that names the closest known word, or all of them where none is close.
+
+    Args:
+        word: What was written.
+        known: What could have been meant.
+        at_most: How many known words to list; all if left out.
 
     >>> did_you_mean("acuracy", ["accuracy", "loss"])
     "did you mean 'accuracy'?"
     >>> did_you_mean("xyz", ["accuracy", "loss"])
     'use one of: accuracy, loss'
     """
-    choices = list(known)
+    choices = list(dict.fromkeys(known))
     close = difflib.get_close_matches(word, choices, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(choices)}"
+    if close:
+        return f"did you mean '{close[0]}'?"
+    more = ", ..." if at_most is not None and len(choices) > at_most else ""
+    return f"use one of: {', '.join(choices[:at_most])}{more}"

@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from shrinkwise.cli.compare import compare
+from shrinkwise.cli.convert import convert
 from shrinkwise.cli.demo import demo
 from shrinkwise.cli.verdict import verdict
 from shrinkwise.errors import SettingError, did_you_mean
@@ -40,6 +41,7 @@ def top(
 app.command()(demo)
 app.command()(compare)
 app.command()(verdict)
+app.command()(convert)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -68,6 +70,9 @@ def _usage(error: TyperException, argv: Sequence[str]) -> SettingError:
     command = argv[0] if argv and argv[0] in _commands() else ""
     if option := getattr(error, "option_name", None):
         if type(error).__name__ == "NoSuchOption":
+            if option[1:].isdigit():
+                number = next(word for word in argv if word.startswith(option))
+                return SettingError(f"{number} is negative", "it stands where a strength does", "give 0 or a positive number")
             known = [flag for flag in _flags(command) if flag.startswith("--")]
             return SettingError(
                 f"{option} is no flag", f"{f'shrinkwise {command}'.strip()} knows no such flag", did_you_mean(option, known)

@@ -12,7 +12,7 @@ from shrinkwise.experiments.models import outline
 from shrinkwise.experiments.rehearsal import Rehearsal
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
-from shrinkwise.regularization.rules import penalised, place
+from shrinkwise.regularization.rules import chosen, place
 from shrinkwise.regularization.strength import find_unit
 
 
@@ -27,7 +27,7 @@ def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, fu
         further: Settings that only the caller knows, to be listed too.
     """
     split, model, optimizer = made.split, made.models[0], made.optimizer
-    names = {placement.name for placement in penalised(place(model), recipe.apply_to)}
+    names = {placement.name for placement in chosen(place(model), recipe.apply_to)}
     decay = getattr(recipe.optimizer, "decay", None) or decay_of(optimizer)
     metric = "accuracy" if dataset.task == "classification" else "rmse"
     margin = margin_of(metric)

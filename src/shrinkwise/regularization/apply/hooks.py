@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from shrinkwise.errors import ModelError, SettingError
+from shrinkwise.regularization.apply.clock import is_skipped
+from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY
 from shrinkwise.regularization.dropout import dropouts
 
 
@@ -46,7 +48,7 @@ def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
         cause = "a second call would shrink every weight twice a step"
         raise SettingError("decay_decoupled was called twice on one optimiser", cause, "call it once, or remove() the first handle")
     for group in optimizer.param_groups:
-        group["decoupled_decay"] = group.get("decoupled_decay", 0.0) + group.get("weight_decay", 0.0)
+        group[DECOUPLED_DECAY] = group.get(DECOUPLED_DECAY, 0.0) + group.get("weight_decay", 0.0)
         group["weight_decay"] = 0.0
     return optimizer.register_step_pre_hook(_shrink)
 
@@ -54,7 +56,7 @@ def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
 @torch.no_grad()
 def _shrink(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     for group in optimizer.param_groups:
-        decay = group.get("decoupled_decay", 0.0)
+        decay = group.get(DECOUPLED_DECAY, 0.0)
         weights = [parameter for parameter in group["params"] if parameter.grad is not None]
         if decay and weights:
             torch._foreach_mul_(weights, 1 - group["lr"] * decay)
@@ -63,27 +65,27 @@ def _shrink(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any])
 def count_steps(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
     """Keep the dropout of a model told of the optimiser's step, in a training loop of one's own.
 
-    The first step is 1; a model whose state was loaded goes on from its own. A step that a GradScaler skips does not count.
+        The first step is 1; a model whose state was loaded goes on from its own. A step that a GradScaler skips does not count.
 
     Args:
-        model: A module after ``place_dropout``.
-        optimizer: The optimiser whose steps count; call once, for one of a model's optimisers.
+            model: A module after ``place_dropout``.
+            optimizer: The optimiser whose steps count; call once, for one of a model's optimisers.
 
     Returns:
-        A handle whose ``remove()`` ends the counting.
+            A handle whose ``remove()`` ends the counting.
 
     Raises:
-        ModelError: A dropout of the model has not been placed.
-        SettingError: The steps of this optimiser are counted for this model already.
+            ModelError: A dropout of the model has not been placed.
+            SettingError: The steps of this optimiser are counted for this model already.
 
-    >>> from shrinkwise.regularization.dropout import Dropout, place_dropout
-    >>> model = nn.Sequential(nn.Linear(2, 2), Dropout(0.5))
-    >>> place_dropout(model, seed=0)
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> handle = count_steps(model, optimizer)
-    >>> optimizer.step()
-    >>> model[1].step
-    2
+        >>> from shrinkwise.regularization.dropout import Dropout, place_dropout
+        >>> model = nn.Sequential(nn.Linear(2, 2), Dropout(0.5))
+        >>> place_dropout(model, seed=0)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> handle = count_steps(model, optimizer)
+        >>> optimizer.step()
+        >>> model[1].step
+        2
     """
     counted = dropouts(model)
     if any(dropout.seed is None for dropout in counted):
@@ -106,5 +108,6 @@ class _Counter:
         self.model = model
 
     def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for dropout in dropouts(self.model):
-            dropout.step = (dropout.step or 0) + 1
+        if not is_skipped(optimizer):
+            for dropout in dropouts(self.model):
+                dropout.step = (dropout.step or 0) + 1

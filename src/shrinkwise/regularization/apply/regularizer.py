@@ -1,83 +1,127 @@
-"""The penalty as a term of the loss."""
+"""Which penalties act, how strongly, and on what."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
-import torch
 from torch import nn
 
-from shrinkwise.regularization.penalties import L2, Penalty, check_strength
-from shrinkwise.regularization.rules import ApplyTo, Placement, penalised, place
+from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.regularization.apply.batch import Term
+from shrinkwise.regularization.apply.bound import Bound
+from shrinkwise.regularization.apply.unknown import say_unknown
+from shrinkwise.regularization.penalties import L1, L2, L2SP, ElasticNet, GroupLasso, MaxNorm, Penalty, check_strength
+from shrinkwise.regularization.rules import ApplyTo, Key, assign, place
+from shrinkwise.regularization.strength.schedules import Schedule
+
+Entry = float | Penalty | None
+"""A strength, or a penalty where there is more to say, such as its groups; None for nothing."""
+
+Slot = Entry | Mapping[Key, Entry]
+"""One entry for the weights, or several by key."""
+
+_KINDS: dict[str, type[Penalty]] = {kind.kind: kind for kind in (L2, L1, ElasticNet, GroupLasso, L2SP, MaxNorm)}
 
 
 @dataclass(frozen=True)
 class Regularizer:
-    """Which penalties act, how strongly, and on what.
+    """Which penalties act, how strongly, and on what: one slot for each kind of penalty, and kinds add up.
+
+    A slot takes a strength, ``lam`` in the package's one unit, or a penalty object where there is more to say; or a mapping from
+    keys to these, in which the more specific key decides (see ``assign``); 0 or None exempts.
 
     Args:
-        l2: Strength of L2, ``lam`` in the package's one unit: mean loss + (lam/2)·Σw².
-        apply_to: ``weights`` for weight matrices and filters, ``all`` for everything that is trained.
+        l2: (lam/2)·Σw².
+        l1: lam·Σ|w|.
+        elastic_net: lam·(ratio·Σ|w| + (1−ratio)/2·Σw²); a number has ratio ½.
+        group_lasso: lam·Σ_g √size_g·‖w_g‖; a number groups by rows.
+        l2_sp: (lam/2)·Σ(w−w⁰)²; a number pulls toward the weights as they are when the regularizer is bound.
+        max_norm: A constraint: the norm of each row is at most this limit.
+        apply_to: What a bare strength and a key that names modules mean: ``weights``, ``all``, or a preset's name.
+        schedule: A factor on every strength over the steps, or one for each kind: see ``shrinkwise.schedules``.
+        strict: Whether a parameter of unknown kind is an error, and not a warning.
 
     Raises:
-        SettingError: ``l2`` is negative, NaN or infinite.
+        SettingError: A strength is negative, NaN or infinite; a penalty is in a slot of another kind; a schedule names no slot.
 
-    >>> model = nn.Linear(3, 1)
-    >>> bound = Regularizer(l2=0.1).bind(model)
-    >>> abs(bound.value() - 0.05 * model.weight.square().sum().item()) < 1e-7
-    True
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    >>> bound = Regularizer(l2=0.1, l1={"1": 0.01}).bind(model)
+    >>> [(term.kind, term.placement.name, term.penalty.strength) for term in bound.terms]
+    [('l2', '0.weight', 0.1), ('l2', '1.weight', 0.1), ('l1', '1.weight', 0.01)]
     """
 
-    l2: float = 0.0
+    l2: Slot = None
+    l1: Slot = None
+    elastic_net: Slot = None
+    group_lasso: Slot = None
+    l2_sp: Slot = None
+    max_norm: Slot = None
     apply_to: ApplyTo = "weights"
+    schedule: Schedule | Mapping[str, Schedule] | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
-        check_strength(self.l2, "l2")
+        for kind in _KINDS:
+            _each(getattr(self, kind), lambda entry, kind=kind: _penalty(kind, entry))
+        for kind in self._schedules():
+            if kind not in _KINDS:
+                raise SettingError(f"schedule has the key {kind!r}", "it names no kind of penalty", did_you_mean(kind, _KINDS))
 
-    def bind(self, model: nn.Module) -> Bound:
-        """Find the parameters of a model that the penalties act on.
+    def bind(self, model: nn.Module, *, inputs: Any = None) -> Bound:
+        """Place every parameter of a model once for each kind of penalty.
 
         Args:
             model: Any module. Parameters that are replaced later are not seen: bind after sharding or loading with ``assign``.
+            inputs: What the model's forward takes; then parameters of unknown kind are judged by how they are used.
 
         Returns:
             The penalties on this model.
 
         Raises:
-            SettingError: ``apply_to`` is unknown.
+            SettingError: A key names nothing in this model, ``apply_to`` is unknown, reference weights are missing or of another
+                shape, or, where ``strict``, a parameter is of unknown kind.
             ModelError: ``model`` is not a module.
 
         Warns:
-            UnplacedParameterWarning: Under ``weights``, parameters of unknown kind stay free.
+            UnplacedParameterWarning: Parameters of unknown kind stay free.
         """
-        placements = penalised(place(model), self.apply_to)
-        return Bound(L2(self.l2) if self.l2 else None, placements)
+        placements = place(model, inputs)
+        terms = []
+        for kind in _KINDS:
+            slot = _each(getattr(self, kind), lambda entry, kind=kind: _penalty(kind, entry))
+            if slot is not None:
+                for placement, penalty in assign(placements, slot, slot=kind, apply_to=self.apply_to):
+                    if penalty is not None:
+                        terms.append(Term(placement, penalty.at(placement.name, placement.parameter.detach())))
+        if self.apply_to == "weights":
+            say_unknown(placements, {id(term.placement.parameter) for term in terms}, strict=self.strict)
+        return Bound(tuple(terms), self._schedules())
+
+    def _schedules(self) -> dict[str, Schedule]:
+        if self.schedule is None:
+            return {}
+        if isinstance(self.schedule, Mapping):
+            return dict(self.schedule)
+        return dict.fromkeys(_KINDS, self.schedule)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """A regularizer on one model.
+def _each(slot: Slot, make: Any) -> Any:
+    """Replace each entry of a slot by its penalty."""
+    if isinstance(slot, Mapping):
+        return {key: make(entry) for key, entry in slot.items()}
+    return make(slot)
 
-    Attributes:
-        l2: The penalty that acts; None where its strength is 0.
-        placements: The parameters that it acts on, each once.
-    """
 
-    l2: Penalty | None
-    placements: tuple[Placement, ...]
-
-    def penalty(self) -> torch.Tensor:
-        """Return the penalty as a 0-dim tensor to add to the mean loss, with its graph, in float32 or better.
-
-        At strength 0 it is a constant 0 without a graph: the loss and every gradient stay as they are, to the last bit. Add it
-        once per optimiser step, and before the loss is scaled for mixed precision.
-        """
-        if self.l2 is None or not self.placements:
-            return torch.zeros(())
-        values = [self.l2.value(placement.parameter) for placement in self.placements]
-        return torch.stack([value.to(values[0].device) for value in values]).sum()
-
-    @torch.no_grad()
-    def value(self) -> float:
-        """Return the penalty as a number to log, computed without a graph."""
-        return self.penalty().item()
+def _penalty(kind: str, entry: Entry) -> Penalty | None:
+    """Return the penalty that an entry means; None where it means nothing."""
+    if isinstance(entry, Penalty):
+        if entry.kind != kind:
+            raise SettingError(f"{kind} is {entry!r}", f"that penalty is of the kind {entry.kind}", f"give it as {entry.kind}=")
+        return entry if entry.is_constraint or entry.strength else None
+    if entry is None:
+        return None
+    strength = check_strength(entry, kind)
+    make = cast("Any", _KINDS[kind])
+    return cast("Penalty", make(strength)) if strength or _KINDS[kind].is_constraint else None

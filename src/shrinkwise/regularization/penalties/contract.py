@@ -21,11 +21,13 @@ class Penalty(ABC):
 
     Attributes:
         kind: Which slot of a regularizer it fills; kinds add up.
-        is_constraint: Whether it only says where a weight may be: 0 there and infinite elsewhere, so that it acts by ``prox_`` alone.
+        is_constraint: Whether it only says where a weight may be: 0 there and infinite elsewhere; it acts by ``prox_`` alone.
+        is_elementwise: Whether what it does to an element depends on that element alone.
     """
 
     kind: ClassVar[str]
     is_constraint: ClassVar[bool] = False
+    is_elementwise: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -34,7 +36,7 @@ class Penalty(ABC):
 
     @abstractmethod
     def value(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the penalty as a 0-dim tensor, in float32 or better, with the graph to ``weight``."""
+        """Return the penalty as a 0-dim tensor, in float32 or better, with the graph to ``weight`` where it depends on it."""
 
     @abstractmethod
     def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from shrinkwise.regularization.penalties.arithmetic import accumulator, add_scaled_
 from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
 
 
@@ -37,6 +38,7 @@ class L2(Penalty):
 
     lam: float
     kind: ClassVar[str] = "l2"
+    is_elementwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
@@ -48,8 +50,7 @@ class L2(Penalty):
 
     def value(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ``(lam/2)·Σw²`` as a 0-dim tensor; half-precision weights are squared and summed in float32."""
-        accumulator = torch.promote_types(weight.dtype, torch.float32)
-        return weight.to(accumulator).square().sum() * (self.lam / 2)
+        return weight.to(accumulator(weight)).square().sum() * (self.lam / 2)
 
     @torch.no_grad()
     def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:
@@ -59,10 +60,7 @@ class L2(Penalty):
     @torch.no_grad()
     def add_grads_(self, weights: Sequence[torch.Tensor], grads: Sequence[torch.Tensor], scale: Scale = 1.0) -> None:
         """Do :meth:`add_grad_` for many weights in one pass."""
-        if isinstance(scale, torch.Tensor):
-            torch._foreach_addcmul_(list(grads), list(weights), [scale] * len(weights), value=self.lam)
-        else:
-            torch._foreach_add_(list(grads), list(weights), alpha=self.lam * scale)
+        add_scaled_(grads, weights, self.lam, scale)
 
     @torch.no_grad()
     def descend_(self, weights: Sequence[torch.Tensor], length: Scale) -> None:

@@ -1,31 +1,19 @@
-"""Every parameter of a model, placed once, with its role and the reason."""
+"""What is known of one parameter of a model, and the choices of parameters that a penalty may act on."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
-from shrinkwise.errors import ModelError, SettingError, UnplacedParameterWarning, did_you_mean
-from shrinkwise.regularization.rules.roles import Role, role_in
+from shrinkwise.errors import ModelError, SettingError, did_you_mean
+from shrinkwise.regularization.rules.roles import Role
 
-ApplyTo = Literal["weights", "all"]
-"""Which parameters a penalty acts on: weight matrices and filters, or everything that is trained."""
-
-_STRONGEST_FIRST = (
-    Role.EMBEDDING,
-    Role.TOKEN,
-    Role.NORM,
-    Role.SCALE,
-    Role.DIRECTION,
-    Role.BIAS,
-    Role.UNKNOWN,
-    Role.LORA,
-    Role.WEIGHT,
-)
+ApplyTo = Literal["weights", "all", "timm", "huggingface", "nanogpt", "keras", "torch"]
+"""A choice of parameters: the default, everything that is trained, or what another library chooses; see :func:`chosen`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +26,10 @@ class Placement:
         role: What it does.
         module_type: Class name of the module that holds it under ``name``.
         aliases: Its other names, where several modules hold it.
-        why: Why it has this role.
-        types: The type of the module that holds it, for each of its names.
+        why: Why it has this role, and that the model itself asks to leave it free, where it does.
+        types: The type of the module that holds it, for each of its names, as that module's author wrote it.
+        exempted_by: Dotted name of the outermost module whose ``no_weight_decay()`` names it, ``""`` for the model itself; None
+            where none does.
     """
 
     name: str
@@ -49,6 +39,7 @@ class Placement:
     aliases: tuple[str, ...]
     why: str
     types: tuple[type[nn.Module], ...]
+    exempted_by: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,103 +52,130 @@ class Placement:
         return not self.parameter.requires_grad
 
 
-@dataclass(frozen=True)
-class _Use:
-    name: str
-    role: Role
-    holder: type[nn.Module]
+def _weights(placement: Placement) -> bool:
+    return placement.role in (Role.WEIGHT, Role.LORA) and placement.exempted_by is None
 
 
-def place(model: nn.Module) -> tuple[Placement, ...]:
-    """Place every parameter of a model exactly once, in the order in which modules register them.
-
-    The type of the module that holds a parameter decides its role, never the name alone. A tied parameter is penalised only if
-    each of its uses is that of a weight: an output head tied to an embedding counts as embedding.
-
-    Args:
-        model: Any module, wrapped by DataParallel, DistributedDataParallel or torch.compile or not.
-
-    Returns:
-        One placement a parameter, frozen ones included.
-
-    Raises:
-        ModelError: ``model`` is not a module.
-
-    >>> for placed in place(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))):
-    ...     print(placed.name, placed.role, "-", placed.why)
-    0.weight weight - weight of Linear
-    0.bias bias - bias of Linear
-    1.weight norm - norm of LayerNorm
-    1.bias norm - norm of LayerNorm
-    """
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"got {type(model).__name__}", "parameters are placed by the modules that hold them", "give a torch.nn.Module"
-        )
-    parameters: dict[int, nn.Parameter] = {}
-    uses: dict[int, list[_Use]] = {}
-    for prefix, module in _walk(model):
-        for own_name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            parameters[id(parameter)] = parameter
-            use = _Use(prefix + own_name, role_in(module, own_name), type(module))
-            uses.setdefault(id(parameter), []).append(use)
-    return tuple(_placement(parameters[key], held) for key, held in uses.items())
+def _everything(placement: Placement) -> bool:
+    return True
 
 
-def penalised(placements: Sequence[Placement], apply_to: ApplyTo = "weights") -> tuple[Placement, ...]:
-    """Return the placements that a penalty acts on.
+def _timm(placement: Placement) -> bool:
+    is_free = placement.name.endswith(".bias") or placement.exempted_by == ""
+    return not is_free and _n_dims(placement) > 1
+
+
+def _huggingface(placement: Placement) -> bool:
+    name = placement.name.lower()
+    has_free_name = any(part in name for part in ("bias", "layernorm", "rmsnorm")) or any(
+        part == "norm" or part.endswith("_norm") for part in name.split(".")
+    )
+    # Types are looked at in the children of the model, never in the model itself.
+    return not has_free_name and not ("." in name and issubclass(placement.types[0], nn.LayerNorm))
+
+
+def _nanogpt(placement: Placement) -> bool:
+    return _n_dims(placement) >= 2
+
+
+def _keras(placement: Placement) -> bool:
+    own_name = placement.name.rpartition(".")[2]
+    is_recurrent = issubclass(placement.types[0], nn.RNNBase | nn.RNNCellBase) and own_name.startswith("weight_hh")
+    return placement.role in (Role.WEIGHT, Role.LORA) and not is_recurrent
+
+
+_CHOICES: Mapping[str, Callable[[Placement], bool]] = {
+    "weights": _weights,
+    "all": _everything,
+    "timm": _timm,
+    "huggingface": _huggingface,
+    "nanogpt": _nanogpt,
+    "keras": _keras,
+    "torch": _everything,
+}
+
+
+def chosen(placements: Sequence[Placement], apply_to: ApplyTo = "weights") -> tuple[Placement, ...]:
+    """Return the trained placements that a choice of parameters means.
+
+    ======================  ==============================================================================================
+    ``weights``             weight matrices, filters and LoRA factors, by role, less what a module's own ``no_weight_decay()`` names
+    ``all``, ``torch``      everything that is trained: what an optimiser of torch decays that is given ``model.parameters()``
+    ``timm``                two dimensions or more, unless the name ends in ``.bias`` or the model's ``no_weight_decay()`` has it
+                            (``param_groups_weight_decay``)
+    ``huggingface``         all but what is held by a ``LayerNorm`` of torch or has ``bias``, ``layernorm``, ``rmsnorm`` or a part
+                            ``norm`` or ``..._norm`` in its name (``Trainer.get_decay_parameter_names``, transformers 5)
+    ``nanogpt``             two dimensions or more (``configure_optimizers``)
+    ``keras``               what ``kernel_regularizer`` reaches when every layer is given one: kernels and their LoRA factors, not
+                            ``recurrent_kernel``. An optimiser of Keras with ``weight_decay`` decays everything: ``torch``.
+    ======================  ==============================================================================================
 
     Args:
         placements: From :func:`place`.
-        apply_to: ``weights`` for trained parameters with the role of a weight, ``all`` for everything that is trained.
+        apply_to: The choice.
 
     Returns:
         A part of ``placements``, in the same order.
 
     Raises:
-        SettingError: ``apply_to`` is neither.
-
-    Warns:
-        UnplacedParameterWarning: Under ``weights``, trained parameters of unknown kind stay free.
+        SettingError: ``apply_to`` is no choice.
+        ModelError: The choice counts dimensions, and a lazy module has not seen its input.
     """
+    chooses = _CHOICES[_known(apply_to)]
+    return tuple(placement for placement in placements if not placement.is_frozen and chooses(placement))
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A trained parameter that one choice penalises and another leaves free."""
+
+    placement: Placement
+    penalised_by: ApplyTo
+    free_by: ApplyTo
+
+    def __str__(self) -> str:
+        return f"{self.placement.name} ({self.placement.why}): {self.penalised_by} penalises it, {self.free_by} does not"
+
+
+def disagreements(placements: Sequence[Placement], one: ApplyTo, other: ApplyTo) -> tuple[Disagreement, ...]:
+    """List the trained parameters on which two choices differ, in the order of ``placements``.
+
+    Raises:
+        SettingError: ``one`` or ``other`` is no choice.
+        ModelError: As :func:`chosen`.
+
+    >>> from shrinkwise.regularization.rules import place
+    >>> print(*disagreements(place(nn.Embedding(3, 2)), "weights", "nanogpt"))
+    weight (embedding of Embedding): nanogpt penalises it, weights does not
+    """
+    by_one = {id(placement) for placement in chosen(placements, one)}
+    by_other = {id(placement) for placement in chosen(placements, other)}
+    return tuple(
+        Disagreement(placement, one, other) if id(placement) in by_one else Disagreement(placement, other, one)
+        for placement in placements
+        if id(placement) in by_one ^ by_other
+    )
+
+
+def unknown_left_free(placements: Sequence[Placement], penalised: Container[int]) -> tuple[Placement, ...]:
+    """Return the trained placements of unknown kind on which nothing acts.
+
+    Args:
+        placements: From :func:`place`.
+        penalised: Identities of the parameters on which something acts.
+    """
+    return tuple(p for p in placements if p.role is Role.UNKNOWN and not p.is_frozen and id(p.parameter) not in penalised)
+
+
+def _known(apply_to: str) -> str:
     if apply_to not in get_args(ApplyTo):
         mend = did_you_mean(str(apply_to), get_args(ApplyTo))
         raise SettingError(f"apply_to is {apply_to!r}", "there is no such choice of parameters", mend)
-    trained = tuple(placement for placement in placements if not placement.is_frozen)
-    if apply_to == "all":
-        return trained
-    unknown = [f"{placement.name} of {placement.module_type}" for placement in trained if placement.role is Role.UNKNOWN]
-    if unknown:
-        message = (
-            f"parameters of unknown kind stay free of the penalty: {', '.join(unknown)}. "
-            "If they should be penalised, put them into a group of their own, or use apply_to='all'."
-        )
-        # Three frames up stands the caller of what a user calls: param_groups, or Regularizer.bind.
-        warnings.warn(message, UnplacedParameterWarning, stacklevel=3)
-    return tuple(placement for placement in trained if placement.role is Role.WEIGHT)
+    return apply_to
 
 
-def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield every module with the prefix of its parameters' names, once for each way to it; wrappers add nothing to a name."""
-    yield prefix, module
-    is_parallel = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
-    # Not named_children, which names a module that is held twice only once.
-    for name, child in module._modules.items():
-        if child is not None:
-            is_wrapped = name == "_orig_mod" or (is_parallel and name == "module")
-            yield from _walk(child, prefix if is_wrapped else f"{prefix}{name}.")
-
-
-def _placement(parameter: nn.Parameter, uses: Sequence[_Use]) -> Placement:
-    first = uses[0]
-    role = min((use.role for use in uses), key=_STRONGEST_FIRST.index)
-    deciding = next(use for use in uses if use.role is role)
-    if role is Role.UNKNOWN:
-        own_name = deciding.name.rpartition(".")[2]
-        why = f"{deciding.holder.__name__} with a parameter {own_name!r} is no module that Shrinkwise knows"
-    else:
-        why = f"{role} of {deciding.holder.__name__}"
-    if len({use.role for use in uses}) > 1:
-        why = f"tied, and as {deciding.name} the {why}"
-    types = tuple(use.holder for use in uses)
-    return Placement(first.name, parameter, role, types[0].__name__, tuple(use.name for use in uses[1:]), why, types)
+def _n_dims(placement: Placement) -> int:
+    if not isinstance(placement.parameter, UninitializedParameter):
+        return placement.parameter.dim()
+    cause = "this choice of parameters counts dimensions, and a lazy module has none before its first input"
+    raise ModelError(f"{placement.name} has no shape yet", cause, "run the model once, or use apply_to='weights'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -23,18 +24,53 @@ class Role(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+_STRONGEST_FIRST = (
+    Role.EMBEDDING,
+    Role.TOKEN,
+    Role.NORM,
+    Role.SCALE,
+    Role.DIRECTION,
+    Role.BIAS,
+    Role.UNKNOWN,
+    Role.LORA,
+    Role.WEIGHT,
+)
+
+
+def strongest(roles: Iterable[Role]) -> Role:
+    """Return the role that decides where a parameter has several uses: it is a weight only if each of them is that of a weight."""
+    return min(roles, key=_STRONGEST_FIRST.index)
+
+
 @dataclass(frozen=True)
 class Kind:
     """Module types whose parameters mean the same.
 
     Attributes:
-        types: The types; a subclass counts as its parent.
-        roles: Pattern of a parameter's own name -> its role. A subclass's further parameters match none and stay unknown.
+        types: The types, or patterns of the qualified names of types in packages that need not be installed; a subclass counts
+            as its parent.
+        roles: Pattern of a parameter's own name -> its role. A subclass's further parameters match none, and are judged on.
+        note: What is worth knowing about its weights; empty where nothing is.
     """
 
-    types: tuple[type[nn.Module], ...]
+    types: tuple[type[nn.Module] | str, ...]
     roles: dict[str, Role]
+    note: str = ""
 
+    def __contains__(self, module_type: type[nn.Module]) -> bool:
+        return any(
+            fnmatchcase(qualified_name(parent), known) if isinstance(known, str) else parent is known
+            for parent in module_type.__mro__
+            for known in self.types
+        )
+
+
+def qualified_name(module_type: type) -> str:
+    """Return where a type comes from, ``package.module.Type``."""
+    return f"{module_type.__module__}.{module_type.__qualname__}"
+
+
+_LINEAR = {"weight": Role.WEIGHT, "bias": Role.BIAS}
 
 KINDS = (
     Kind(
@@ -48,7 +84,7 @@ KINDS = (
             nn.ConvTranspose2d,
             nn.ConvTranspose3d,
         ),
-        {"weight": Role.WEIGHT, "bias": Role.BIAS},
+        _LINEAR,
     ),
     Kind((nn.RNNBase, nn.RNNCellBase), {"weight_[ih]h*": Role.WEIGHT, "weight_hr*": Role.WEIGHT, "bias_[ih]h*": Role.BIAS}),
     Kind(
@@ -72,18 +108,52 @@ KINDS = (
     ),
     Kind((nn.Embedding, nn.EmbeddingBag), {"weight": Role.EMBEDDING}),
     Kind((nn.PReLU,), {"weight": Role.SCALE}),
+    Kind(("transformers.pytorch_utils.Conv1D",), _LINEAR, note="stored transposed"),
+    Kind(("transformers.models.*Router",), _LINEAR),
+    Kind(
+        ("transformers.models.*Experts",),
+        {
+            "gate_up_proj": Role.WEIGHT,
+            "gate_proj": Role.WEIGHT,
+            "up_proj": Role.WEIGHT,
+            "down_proj": Role.WEIGHT,
+            "*_bias": Role.BIAS,
+        },
+        note="one matrix an expert",
+    ),
+    Kind(("peft.tuners.lora.dora.DoraLinearLayer",), {"weight": Role.SCALE}, note="the magnitudes of DoRA"),
 )
-"""Every module type of torch that holds parameters of its own."""
+"""Every module type of torch that holds parameters of its own, and those of others that no rule below would know."""
 
 
-def role_in(module: nn.Module, own_name: str) -> Role:
-    """Return the role of the parameter that ``module`` itself holds under ``own_name``.
+def plain_type(module: nn.Module) -> type[nn.Module]:
+    """Return the type that a module's author wrote.
 
-    >>> role_in(nn.Linear(2, 2), "weight"), role_in(nn.LayerNorm(2), "weight")
+    torch makes types of its own on the way: for a parametrised module, under FSDP2, and until a lazy module has seen its input.
+
+    >>> plain_type(nn.LazyBatchNorm1d()), plain_type(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    (<class 'torch.nn.modules.batchnorm.BatchNorm1d'>, <class 'torch.nn.modules.linear.Linear'>)
+    """
+    found: type[nn.Module] = getattr(type(module), "cls_to_become", None) or type(module)
+    while found.__module__.startswith("torch."):
+        parent = found.__bases__[-1]
+        if parent is nn.Module or not issubclass(parent, nn.Module) or not found.__name__.endswith(parent.__name__):
+            break
+        found = parent
+    return found
+
+
+def kind_of(module_type: type[nn.Module]) -> Kind | None:
+    """Return the row of the table that a type belongs to."""
+    return next((kind for kind in KINDS if module_type in kind), None)
+
+
+def role_in(module_type: type[nn.Module], own_name: str) -> Role:
+    """Return the role, by the table alone, of the parameter that a module of this type itself holds under ``own_name``.
+
+    >>> role_in(nn.Linear, "weight"), role_in(nn.LayerNorm, "weight")
     (<Role.WEIGHT: 'weight'>, <Role.NORM: 'norm'>)
     """
-    for kind in KINDS:
-        if isinstance(module, kind.types):
-            matches = (role for pattern, role in kind.roles.items() if fnmatchcase(own_name, pattern))
-            return next(matches, Role.UNKNOWN)
-    return Role.UNKNOWN
+    kind = kind_of(module_type)
+    roles = kind.roles.items() if kind else ()
+    return next((role for pattern, role in roles if fnmatchcase(own_name, pattern)), Role.UNKNOWN)

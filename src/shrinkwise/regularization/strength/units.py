@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from shrinkwise.errors import SettingError, UnitError, did_you_mean
+from shrinkwise.errors import UnitError, did_you_mean
 from shrinkwise.regularization.penalties import check_strength
-
-Quantities = Mapping[str, float]
-"""Name -> value of what a unit may need beside λ, such as ``n_samples``."""
+from shrinkwise.regularization.strength.checks import check_count, check_positive
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One way of writing λ.
+    """One way of writing λ: ``lam = factor · value · Π quantity^power``, or that with 1/value where the unit is inverse.
+
+    ``lam`` is the strength in the package's own unit, mean loss + (lam/2)·Σw²; for a decoupled unit it is the λ of AdamW, which
+    shrinks a weight by lr·lam of itself in a step.
 
     Attributes:
         name: Its name in code and on the command line.
         formula: What is minimised, or done in a step, as a line of text.
         source: Who writes it so.
-        to_lam: λ in this unit, and the quantities needed -> ``lam``. ``from_lam`` is its inverse.
-        from_lam: ``lam``, and the quantities needed -> λ in this unit.
+        factor: See above.
+        powers: Quantity -> power, see above; what is not named has power 0.
+        symbol: What its number is called.
         aliases: Other names.
-        needs: Names of the quantities that the conversion needs.
+        is_inverse: Whether a larger number means a weaker penalty.
         is_decoupled: Whether the weight is shrunk beside the gradient step; such a unit equals a penalty only under plain SGD.
     """
 
     name: str
     formula: str
     source: str
-    to_lam: Callable[[float, Quantities], float]
-    from_lam: Callable[[float, Quantities], float]
+    factor: float = 1.0
+    powers: Mapping[str, int] = field(default_factory=dict)
+    symbol: str = "λ"
     aliases: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    is_inverse: bool = False
     is_decoupled: bool = False
+
+    def check(self, value: object) -> float:
+        """Return ``value`` as a float, if it can be a number of this unit.
+
+        Raises:
+            SettingError: It is negative, NaN or infinite, or 0 in an inverse unit.
+        """
+        return check_positive(value, self.symbol) if self.is_inverse else check_strength(value, self.symbol)
 
 
 _ALL = (
@@ -44,32 +54,57 @@ _ALL = (
         "half",
         "mean loss + (λ/2)·Σw²",
         "weight_decay of torch.optim.SGD; the package's own unit",
-        to_lam=lambda value, known: value,
-        from_lam=lambda lam, known: lam,
         aliases=("torch",),
     ),
-    Unit(
-        "sum",
-        "mean loss + λ·Σw²",
-        "Keras regularizers.L2, Lasagne",
-        to_lam=lambda value, known: 2 * value,
-        from_lam=lambda lam, known: lam / 2,
-        aliases=("keras",),
-    ),
+    Unit("sum", "mean loss + λ·Σw²", "Keras regularizers.L2, Lasagne", factor=2, aliases=("keras",)),
     Unit(
         "per_sample",
         "mean loss + λ/(2N)·Σw², N training samples",
         "textbooks; the prior precision of a Laplace approximation",
-        to_lam=lambda value, known: value / known["n_samples"],
-        from_lam=lambda lam, known: lam * known["n_samples"],
-        needs=("n_samples",),
+        powers={"n_samples": -1},
     ),
+    Unit("adam", "mean loss + (λ/2)·Σw², which Adam then rescales", "weight_decay of Adam in torch: a penalty, not a decay"),
     Unit(
         "adamw",
         "w ← w − lr·λ·w in each step, beside the gradient step",
-        "weight_decay of AdamW in torch, Optax and Keras (Loshchilov and Hutter, ICLR 2019)",
-        to_lam=lambda value, known: value,
-        from_lam=lambda lam, known: lam,
+        "weight_decay of AdamW in torch, Optax and Keras (Loshchilov and Hutter, ICLR 2019), and of every optimiser of Keras",
+        is_decoupled=True,
+    ),
+    Unit(
+        "independent",
+        "w ← w − λ·w in each step, beside the gradient step, whatever lr is",
+        "the decay that Loshchilov and Hutter (ICLR 2019, algorithm 2) wrote, with no schedule",
+        powers={"lr": -1},
+        is_decoupled=True,
+    ),
+    Unit(
+        "sklearn-mlp",
+        "mean loss + λ/(2·batch)·Σw², batch samples in each step",
+        "alpha of scikit-learn's MLPClassifier",
+        powers={"batch_size": -1},
+    ),
+    Unit(
+        "sklearn-ridge",
+        "summed squared error + λ·Σw², against torch's mean of squares over N samples of one output",
+        "alpha of scikit-learn's Ridge",
+        factor=2,
+        powers={"n_samples": -1},
+    ),
+    Unit(
+        "sklearn-logistic",
+        "C·summed loss + (1/2)·Σw², over N training samples",
+        "C of scikit-learn's LogisticRegression",
+        powers={"n_samples": -1},
+        symbol="C",
+        is_inverse=True,
+    ),
+    Unit(
+        "timescale",
+        "AdamW with lr·λ = batch/(τ·N): the weights are an average over the updates of the last τ epochs",
+        "Wang and Aitchison, ICML 2025",
+        powers={"batch_size": 1, "lr": -1, "n_samples": -1},
+        symbol="τ",
+        is_inverse=True,
         is_decoupled=True,
     ),
 )
@@ -89,83 +124,81 @@ def find_unit(name: str) -> Unit:
     >>> find_unit("keras").formula
     'mean loss + λ·Σw²'
     """
-    if name not in _BY_ANY_NAME:
+    unit = _BY_ANY_NAME.get(name) if isinstance(name, str) else None
+    if unit is None:
         raise UnitError(f"unit {name!r}", "there is no such unit of λ", did_you_mean(str(name), _BY_ANY_NAME))
-    return _BY_ANY_NAME[name]
+    return unit
 
 
-def to_lam(value: float, unit: str, n_samples: int | None = None) -> float:
-    """Convert λ from a unit to ``lam``: mean loss + (lam/2)·Σw².
+def needed(old: Unit, new: Unit) -> dict[str, int]:
+    """Return what a conversion needs beside λ: quantity -> its power in it. What cancels is not there.
+
+    >>> needed(find_unit("per_sample"), find_unit("sklearn-logistic"))
+    {}
+    >>> needed(find_unit("independent"), find_unit("timescale"))
+    {'batch_size': -1, 'n_samples': 1}
+    """
+    powers = {name: old.powers.get(name, 0) - new.powers.get(name, 0) for name in (*old.powers, *new.powers)}
+    return {name: power for name, power in powers.items() if power}
+
+
+def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> float:
+    """Return λ in the unit ``new``.
 
     Args:
-        value: λ in ``unit``, 0 or above.
-        unit: Name of a unit of :data:`UNITS`, a penalty's and not a decoupled one.
-        n_samples: Number of training samples; ``per_sample`` needs it.
-
-    Returns:
-        ``lam``.
+        value: λ in the unit ``old``, checked.
+        old: The unit to convert from.
+        new: The unit to convert to.
+        known: Quantity -> value, positive; holds what is :func:`needed`.
 
     Raises:
-        SettingError: ``value`` is negative, NaN or infinite, or ``n_samples`` is not positive.
-        UnitError: The unit is unknown or decoupled, or needs a quantity that was not given.
-
-    >>> to_lam(0.01, "half"), to_lam(0.01, "sum"), to_lam(20, "per_sample", n_samples=2000)
-    (0.01, 0.02, 0.01)
+        UnitError: There is no penalty and ``new`` has no finite number for that, or the number is beyond what a float holds.
     """
-    found = _coupled(unit)
-    return found.to_lam(check_strength(value, "λ"), quantities(found, n_samples))
+    if value == 0:
+        if new.is_inverse:
+            raise UnitError(
+                f"λ is 0 and wanted in {new.name}", f"{new.symbol} would be infinite", "train without a penalty or decay instead"
+            )
+        return 0.0
+    size = old.factor / new.factor * (1 / value if old.is_inverse else value)
+    for name, power in needed(old, new).items():
+        size = size * known[name] if power > 0 else size / known[name]
+    converted = (1 / size if size else float("inf")) if new.is_inverse else size
+    if not 0 < converted < float("inf"):
+        raise UnitError(
+            f"{old.symbol} = {value:g} of {old.name} in {new.name}", "the number is beyond what a float holds", "check the numbers"
+        )
+    return converted
 
 
-def from_lam(lam: float, unit: str, n_samples: int | None = None) -> float:
-    """Convert ``lam`` to λ in a unit: the inverse of :func:`to_lam`.
+def quantities(**given: object) -> dict[str, float]:
+    """Return the quantities that were given, checked: name -> positive number. None stands for one that was not.
+
+    Raises:
+        SettingError: One is not positive and finite, or is a count and not whole.
+    """
+    counts = {"n_samples", "batch_size"}
+    return {
+        name: check_count(value, name) if name in counts else check_positive(value, name)
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def require(names: Mapping[str, int], known: Mapping[str, float], *units: Unit) -> None:
+    """Ask by name for every quantity that is needed and not known, all in one message.
 
     Args:
-        lam: Strength in the package's one unit, 0 or above.
-        unit: Name of a unit of :data:`UNITS`, a penalty's and not a decoupled one.
-        n_samples: Number of training samples; ``per_sample`` needs it.
-
-    Returns:
-        λ in ``unit``.
+        names: Quantities that are needed.
+        known: Quantities that were given.
+        units: Between which units; those that speak of what is missing are explained.
 
     Raises:
-        SettingError: ``lam`` is negative, NaN or infinite, or ``n_samples`` is not positive.
-        UnitError: The unit is unknown or decoupled, or needs a quantity that was not given.
-
-    >>> from_lam(0.02, "keras")
-    0.01
+        UnitError: One or more are missing.
     """
-    found = _coupled(unit)
-    return found.from_lam(check_strength(lam, "lam"), quantities(found, n_samples))
-
-
-def quantities(unit: Unit, n_samples: int | None) -> Quantities:
-    """Return what ``unit`` needs beside λ, by name.
-
-    Raises:
-        SettingError: A quantity that was given is not positive.
-        UnitError: A quantity that is needed was not given.
-    """
-    given = {name: check_positive(value, name) for name, value in {"n_samples": n_samples}.items() if value is not None}
-    for name in unit.needs:
-        if name not in given:
-            raise UnitError(f"unit {unit.name!r} without {name}", f"it means {unit.formula}", f"give {name}")
-    return given
-
-
-def check_positive(value: float, name: str) -> float:
-    """Return ``value``, if it is a positive, finite number.
-
-    Raises:
-        SettingError: It is not.
-    """
-    if not (math.isfinite(value) and value > 0):
-        raise SettingError(f"{name} is {value!r}", "it has to be positive and finite", "give a positive number")
-    return value
-
-
-def _coupled(unit: str) -> Unit:
-    found = find_unit(unit)
-    if found.is_decoupled:
-        cause = f"it means {found.formula}, which is a penalty only under plain SGD"
-        raise UnitError(f"unit {unit!r} is decoupled", cause, "use convert, which says when that is exact")
-    return found
+    missing = sorted(name for name in names if name not in known)
+    if missing:
+        listed = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+        speaking = {unit.name: unit for unit in units if not unit.powers.keys().isdisjoint(missing)}
+        cause = "; ".join(f"{unit.name} means {unit.formula}" for unit in speaking.values())
+        raise UnitError(f"{' to '.join(unit.name for unit in units)} without {listed}", cause, f"give {listed}")

@@ -1,0 +1,78 @@
+"""How many steps an optimiser has taken, kept where its own state is kept."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+
+from shrinkwise.regularization.strength.schedules import Schedule
+
+STEP, LR_MAX = "shrinkwise_step", "shrinkwise_lr_max"
+
+
+class Listener(Protocol):
+    """What wants to know that a step was taken."""
+
+    def refresh(self) -> None:
+        """Take the strengths of the step that comes next."""
+        ...
+
+
+class Clock:
+    """A step post-hook that counts an optimiser's steps in its groups.
+
+    ``state_dict`` carries the count as it carries ``lr``, so a schedule goes on where it was when training is resumed. A step that
+    a GradScaler skips does not count.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._see_rates()
+
+    @staticmethod
+    def of(optimizer: Optimizer) -> Clock:
+        """Return the clock of an optimiser, which has one however many ask."""
+        for hook in optimizer._optimizer_step_post_hooks.values():
+            if isinstance(hook, Clock):
+                return hook
+        clock = Clock(optimizer)
+        optimizer.register_step_post_hook(clock)
+        return clock
+
+    def tell(self, listener: Listener) -> None:
+        """Call ``listener.refresh()`` after each step, as long as the listener lives."""
+        self._listeners.add(listener)
+
+    @property
+    def step(self) -> int:
+        """Steps taken so far."""
+        return int(self.optimizer.param_groups[0].get(STEP, 0))
+
+    def factor(self, schedule: Schedule, group: int) -> float:
+        """Return a schedule's factor for the step that comes next, in the group of that index."""
+        self._see_rates()
+        options = self.optimizer.param_groups[group]
+        return schedule.factor(self.step, float(options["lr"]), options[LR_MAX])
+
+    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Count the step that was taken."""
+        if not is_skipped(optimizer):
+            optimizer.param_groups[0][STEP] = self.step + 1
+        for listener in list(self._listeners):
+            listener.refresh()
+
+    def _see_rates(self) -> None:
+        """Keep the largest learning rate of each group: as declared by a scheduler of torch, or as seen."""
+        for group in self.optimizer.param_groups:
+            rates = (group.get(name, 0.0) for name in ("lr", "initial_lr", "max_lr", LR_MAX))
+            group[LR_MAX] = max(float(rate) for rate in rates)
+
+
+def is_skipped(optimizer: Optimizer) -> bool:
+    """Whether a GradScaler found infinite gradients and a fused optimiser is to leave this step out; asks the device."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    return isinstance(found_inf, torch.Tensor) and bool(found_inf)

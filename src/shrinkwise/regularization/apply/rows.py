@@ -1,0 +1,225 @@
+"""Decay of embeddings by rows, where a step touches few of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.regularization.apply import guard
+from shrinkwise.regularization.apply.attach import StepHook
+from shrinkwise.regularization.apply.batch import Term
+from shrinkwise.regularization.apply.clock import is_skipped
+from shrinkwise.regularization.apply.optimizers import check_held, group_of_each, unwrapped
+from shrinkwise.regularization.penalties import L2, check_strength
+from shrinkwise.regularization.rules import Key, Placement, Role, assign, place
+
+RowMode = Literal["touched", "catch_up"]
+"""Which steps shrink a row: see :func:`decay_rows`."""
+
+_LOOKUPS = (nn.Embedding, nn.EmbeddingBag)
+# Those under which a row without a gradient stays where it is, so that its shrink can wait.
+_LEAVES_ROWS_ALONE = (torch.optim.SGD, torch.optim.SparseAdam, torch.optim.Adagrad)
+
+
+class RowDecay:
+    """Decay that shrinks rows of embeddings: what :func:`decay_rows` returns.
+
+    Attributes:
+        terms: The embeddings and their strengths.
+        mode: ``touched`` or ``catch_up``.
+    """
+
+    def __init__(self, terms: tuple[Term, ...], mode: RowMode) -> None:
+        self.terms, self.mode = terms, mode
+        self._due = [_Due(term.placement.parameter) for term in terms] if mode == "catch_up" else []
+        self._handles: list[RemovableHandle] = []
+
+    def flush(self) -> None:
+        """Give every row the shrink that it still misses; ``state_dict`` and a forward pass in eval mode do so by themselves."""
+        for due in self._due:
+            due.settle(None)
+
+    def remove(self) -> None:
+        """Flush, and end the decay."""
+        self.flush()
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def register(self, model: nn.Module, optimizer: Optimizer) -> None:
+        """Add the hooks to the optimiser and, in ``catch_up``, to the modules that read the embeddings."""
+        self._handles.append(optimizer.register_step_pre_hook(StepHook(self, self._shrink)))
+        due_of = {id(due.weight): due for due in self._due}
+        for module in model.modules():
+            due = due_of.get(id(module.weight)) if isinstance(module, _LOOKUPS) else None
+            if due is not None:
+                self._handles += [
+                    module.register_forward_pre_hook(due.before_forward),
+                    module.register_state_dict_pre_hook(due.before_state_dict),
+                    module.register_load_state_dict_post_hook(due.after_load),
+                ]
+
+    def added_to_the_loss(self, optimizer: Optimizer, loss: Any) -> Any:
+        """Nothing: the decay is no part of an objective."""
+        return 0
+
+    @torch.no_grad()
+    def _shrink(self, optimizer: Optimizer) -> None:
+        if is_skipped(optimizer):
+            return
+        group_of = group_of_each(optimizer)
+        for i, term in enumerate(self.terms):
+            weight = term.placement.parameter
+            if weight.grad is None:
+                continue
+            shrink = float(optimizer.param_groups[group_of[id(weight)]]["lr"]) * term.penalty.strength
+            rows = _rows_of(weight.grad)
+            if self.mode == "touched":
+                weight[rows] *= 1 - shrink
+            else:
+                self._due[i].add(shrink)
+                self._due[i].settle(rows)
+
+
+class _Due:
+    """The shrink that each row of one embedding still misses.
+
+    Each step adds to one running logarithm; a row remembers where that stood when it was last brought up to date, in float64:
+    eight bytes a row.
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        self.weight = weight
+        self.total = 0.0
+        self.settled = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
+        self.is_settled = True
+
+    def add(self, shrink: float) -> None:
+        """Owe every row one more step's shrink."""
+        if shrink >= 1:
+            cause = "the step would turn the weights to zero or turn their sign"
+            raise SettingError(f"lr·weight_decay is {shrink:g}", cause, "lower one of them until the product is below 1")
+        self.total += math.log1p(-shrink)
+        self.is_settled = False
+
+    @torch.no_grad()
+    def settle(self, rows: torch.Tensor | None) -> None:
+        """Bring rows up to date, all of them if None."""
+        if self.is_settled:
+            return
+        # A row whose account stands is left alone, to the last bit, and so is the graph that may have read it.
+        behind = self.settled != self.total if rows is None else rows[self.settled[rows] != self.total]
+        factor = torch.exp(self.total - self.settled[behind]).unsqueeze(1)
+        accurate = torch.promote_types(self.weight.dtype, torch.float32)
+        self.weight[behind] = (self.weight[behind] * factor.to(accurate)).to(self.weight.dtype)
+        self.settled[behind] = self.total
+        self.is_settled = rows is None
+
+    def before_forward(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Bring the rows up to date that the forward pass is about to read; in eval mode, all."""
+        self.settle(args[0].unique() if module.training and args else None)
+
+    def before_state_dict(self, module: nn.Module, *_: Any) -> None:
+        """Let a checkpoint hold the weights of dense decay."""
+        self.settle(None)
+
+    def after_load(self, module: nn.Module, *_: Any) -> None:
+        """Owe nothing on weights that were loaded."""
+        self.settled.fill_(self.total)
+        self.is_settled = True
+
+
+def decay_rows(model: nn.Module, optimizer: Optimizer, weight_decay: float | Mapping[Key, float], *, mode: RowMode) -> RowDecay:
+    """Decay embeddings of which a step touches few rows, sparse gradients or not.
+
+    Dense decay shrinks a rare row at every step though nothing holds against it (torchtitan#2599), and torch refuses
+    ``weight_decay`` beside sparse gradients. Two modes, both decoupled: a step's shrink is lr·weight_decay.
+
+    * ``touched``: a row is shrunk only by the steps that touch it, that is, in which it has a gradient. A rare row is then
+      shrunk as rarely as it learns, and a row such as ``padding_idx`` never. This is another method than dense decay.
+    * ``catch_up``: equal to dense decay, at the cost of the touched rows: a row that is read again first receives the shrink that
+      it missed, before the forward pass reads it. ``state_dict`` and a forward pass in eval mode bring all rows up to date; code
+      that reads ``embedding.weight`` by itself calls :meth:`RowDecay.flush` first. It holds where a row without a gradient stays
+      where it is: SGD without momentum, SparseAdam, and Adagrad; elsewhere it is refused.
+
+    Args:
+        model: Any module with Embedding or EmbeddingBag.
+        optimizer: The optimiser that holds them, with no ``weight_decay`` of its own on them.
+        weight_decay: Strength in AdamW's unit for all embeddings, or a mapping from keys as in ``param_groups``.
+        mode: ``touched`` or ``catch_up``.
+
+    Returns:
+        What acts, with ``flush()`` and ``remove()``.
+
+    Raises:
+        SettingError: The mode is unknown or does not fit the optimiser, a strength is none, a key names something that is no
+            embedding, an embedding is tied to a layer that reads all its rows, or its decay would count twice.
+
+    >>> model = nn.Embedding(4, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> decay = decay_rows(model, optimizer, 1.0, mode="touched")
+    >>> with torch.no_grad():
+    ...     _ = model.weight.fill_(1)
+    >>> (0 * model(torch.tensor([1, 2]))).sum().backward()
+    >>> model.weight.grad[1:3] = 0.1
+    >>> optimizer.step()
+    >>> model.weight.detach().squeeze().tolist() == [1.0, *[torch.tensor(0.9).sub(torch.tensor(0.01)).item()] * 2, 1.0]
+    True
+    """
+    if mode not in get_args(RowMode):
+        raise SettingError(
+            f"mode is {mode!r}", "there is no such mode of decay by rows", did_you_mean(str(mode), get_args(RowMode))
+        )
+    optimizer = unwrapped(optimizer)
+    strengths: Mapping[Key, float] = weight_decay if isinstance(weight_decay, Mapping) else {Role.EMBEDDING: weight_decay}
+    for key, strength in strengths.items():
+        check_strength(strength, f"weight_decay[{str(key)!r}]")
+    assigned: tuple[tuple[Placement, float], ...] = assign(place(model), strengths, slot="weight_decay")
+    terms = tuple(Term(placement, L2(strength)) for placement, strength in assigned if strength)
+    for term in terms:
+        _check_lookup(term.placement)
+    check_held((term.placement for term in terms), [optimizer])
+    guard.check_single(terms, optimizer, "by decay_rows()", "set weight_decay=0 on the embeddings, or leave decay_rows() out")
+    if mode == "catch_up":
+        _check_rows_stay(optimizer)
+    decay = RowDecay(terms, mode)
+    decay.register(model, optimizer)
+    return decay
+
+
+def _check_lookup(placement: Placement) -> None:
+    others = [name for name, kind in zip(placement.names, placement.types, strict=True) if not issubclass(kind, _LOOKUPS)]
+    if len(others) == len(placement.names):
+        raise SettingError(
+            f"{placement.name} is no embedding", "only an embedding is read by rows", "use param_groups or attach for it"
+        )
+    if others:
+        cause = f"{others[0]} reads every row at every step, so no row is ever left alone"
+        raise SettingError(
+            f"{placement.name} is tied to {others[0]}", cause, "use param_groups with a key for it, such as 'embedding'"
+        )
+
+
+def _check_rows_stay(optimizer: Optimizer) -> None:
+    moves = [
+        name for group in optimizer.param_groups for name in ("momentum", "lr_decay") if name == "momentum" and group.get(name)
+    ]
+    if not isinstance(optimizer, _LEAVES_ROWS_ALONE) or moves:
+        name = type(optimizer).__name__ + (" with momentum" if moves else "")
+        cause = "it moves rows that have no gradient, so their shrink cannot wait without changing the result"
+        raise SettingError(f"mode is 'catch_up' under {name}", cause, "use SGD without momentum or SparseAdam, or mode='touched'")
+
+
+def _rows_of(grad: torch.Tensor) -> torch.Tensor:
+    """Return the rows that a gradient is about, the same in every replica once gradients have been averaged."""
+    if grad.is_sparse:
+        return grad.coalesce().indices()[0]  # a gradient of embeddings has one sparse dimension, so each row stands there once
+    touched: torch.Tensor = grad.ne(0).any(dim=1)
+    return touched.nonzero().squeeze(1)

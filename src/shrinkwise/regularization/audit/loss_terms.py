@@ -1,0 +1,174 @@
+"""Penalties that a loss adds to the data's part, found by taking the loss apart.
+
+A penalty uses parameters outside the forward pass of every module. There each parameter is replaced by a leaf of its own, so that the
+gradient of the loss with respect to the leaf is the penalty's gradient exactly, whatever the data say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+
+from shrinkwise.errors import SettingError
+from shrinkwise.regularization.audit.action import Action
+from shrinkwise.regularization.audit.arithmetic import parts
+from shrinkwise.seeding import isolated_rng, torch_generator
+
+Loss = Callable[[nn.Module, Any], torch.Tensor]
+"""Takes the model and the inputs and gives the loss that is minimised, as a tensor of one element."""
+
+
+def terms_in_loss(model: nn.Module, loss: Loss, inputs: Any) -> dict[int, tuple[Action, ...]]:
+    """Find what a loss does to each parameter beside the data's part.
+
+    The loss is evaluated at the weights and at twice the weights of the penalty alone: a gradient that doubles is that of L2, one that
+    stays is that of L1 or of a norm that is not squared.
+
+    Args:
+        model: The model, unwrapped.
+        loss: The loss that is minimised.
+        inputs: What it takes beside the model.
+
+    Returns:
+        What acts, by the identity of the parameter; L2 with ``lam`` in the package's unit, mean loss + (lam/2)·Σw².
+
+    Raises:
+        SettingError: The loss raised an error, or gave something else than one number.
+    """
+    once, twice = (_gradients(model, loss, inputs, scale) for scale in (1.0, 2.0))
+    parameters = {id(p): p for p in model.parameters()}
+    found = {}
+    for key in once.keys() & twice.keys():
+        if actions := _read(_point(parameters[key], 1.0), once[key], twice[key]):
+            found[key] = actions
+    return found
+
+
+def evaluate(model: nn.Module, loss: Loss, inputs: Any) -> torch.Tensor:
+    """Return the loss as a tensor of one element.
+
+    Raises:
+        SettingError: It raised an error, or gave something else.
+    """
+    mend = "give a callable that takes the model and the inputs and returns the loss: loss=lambda model, batch: ..."
+    try:
+        with isolated_rng("audit", "loss"):
+            value = loss(model, inputs)
+    except Exception as error:
+        raise SettingError(
+            f"loss(model, inputs) raised {type(error).__name__} ({error})", "it is called to see what it holds", mend
+        ) from error
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
+        raise SettingError(f"loss(model, inputs) gave a {type(value).__name__}{shape}", "a loss is one number", mend)
+    return value
+
+
+def _gradients(model: nn.Module, loss: Loss, inputs: Any, scale: float) -> dict[int, torch.Tensor]:
+    apart = _Apart(model, scale)
+    with _counted_depth(model, apart), apart, torch.enable_grad():
+        value = evaluate(model, loss, inputs)
+    leaves = apart.leaves
+    if not leaves or not value.requires_grad:
+        return {}
+    gradients = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
+    return {key: gradient for key, gradient in zip(leaves, gradients, strict=True) if gradient is not None}
+
+
+class _Apart(TorchFunctionMode):
+    """Gives every use of a parameter outside the model's forward passes a leaf instead."""
+
+    def __init__(self, model: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.depth = 0
+        self.scale = scale
+        self.parameters = {id(p): p for p in model.parameters() if p.is_floating_point()}
+        self.leaves: dict[int, torch.Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if self.depth == 0:
+            args, kwargs = self._replaced(args), self._replaced(kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def _replaced(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self._leaf(value) if id(value) in self.parameters else value
+        if isinstance(value, dict):
+            return {key: self._replaced(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self._replaced(item) for item in value)
+        return value
+
+    def _leaf(self, parameter: torch.Tensor) -> torch.Tensor:
+        if id(parameter) not in self.leaves:
+            point = _point(parameter, self.scale)
+            self.leaves[id(parameter)] = point.requires_grad_(parameter.requires_grad)
+        return self.leaves[id(parameter)]
+
+
+@contextmanager
+def _counted_depth(model: nn.Module, apart: _Apart) -> Iterator[None]:
+    """Tell how many of the model's modules are in their forward pass."""
+    own = {id(module) for module in model.modules()}
+
+    def enter(module: nn.Module, args: Any) -> None:
+        apart.depth += id(module) in own
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        apart.depth -= id(module) in own
+
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def _point(parameter: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return the weights times ``scale``; of a parameter that is zero everywhere, where every penalty looks alike, random ones."""
+    values = parameter.detach()
+    if not values.any():
+        values = torch.randn(values.shape, generator=torch_generator("audit", "loss")).to(values.device, values.dtype)
+    return values * scale
+
+
+def _read(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor) -> tuple[Action, ...]:
+    """Tell from the gradients at w and at 2w what penalty they belong to."""
+    if not once.any() and not twice.any():
+        return ()
+    tolerance = 1e-3 if weight.dtype in (torch.float32, torch.float64) else 3e-2
+    for other in ("l1", "norm"):
+        lam, second, residual = _fit(weight, once, twice, other)
+        if residual <= tolerance:
+            scale = max(abs(lam), abs(second))
+            found = [Action("l2", "loss", lam)] if abs(lam) > tolerance * scale else []
+            return (*found, Action(other, "loss", second)) if abs(second) > tolerance * scale else tuple(found)
+    return (Action("other", "loss", None),)
+
+
+def _fit(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor, other: str) -> tuple[float, float, float]:
+    """Fit a·w + b·s, where s is sign(w) or w/‖w‖, to the gradient at w, and 2a·w + b·s to that at 2w.
+
+    Returns:
+        a, b, and the norm of what is left as a fraction of the gradients'.
+    """
+    norm = float(sum(float(w @ w) for (w,) in parts(weight))) ** 0.5
+    gram, right, size = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), 0.0
+    for w, g1, g2 in parts(weight, once, twice):
+        s = w.sign() if other == "l1" else w / norm
+        columns = torch.stack([torch.cat([w, 2 * w]), torch.cat([s, s])])
+        target = torch.cat([g1, g2])
+        gram += columns @ columns.T
+        right += columns @ target
+        size += float(target @ target)
+    a, b = torch.linalg.solve(gram, right).tolist()
+    explained = float(right @ torch.tensor([a, b], dtype=torch.float64))
+    return a, b, (max(size - explained, 0.0) / size) ** 0.5

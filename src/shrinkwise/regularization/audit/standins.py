@@ -1,0 +1,224 @@
+"""One step of the optimiser's own arithmetic, on small tensors that stand for the parameters.
+
+A stand-in has a parameter's number of dimensions, dtype and device and a few of its values, so that an optimiser which looks at any of
+these treats it alike, and a device that the model fills has room for all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.optim.optimizer as torch_optimizer
+from torch import nn
+from torch.optim import Optimizer
+
+from shrinkwise.regularization.apply.hooks import _shrink
+from shrinkwise.regularization.audit.arithmetic import local, removed, squared_norm
+from shrinkwise.seeding import isolated_rng, torch_generator
+
+_SIDE = 4
+_TYPICAL_SIZE = 0.02
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one step with zero gradient did to the stand-in of a parameter.
+
+    Attributes:
+        shrink: Fraction of the weight that it removed, step hooks of ours included.
+        by_hooks: The part of it that these hooks removed.
+        unrounded: The fraction without hooks in float64, where nothing is lost to rounding; None where that could not be measured.
+        is_proportional: Whether a weight twice the size lost the same fraction; None as above.
+        is_coupled: Whether the decay is a gradient: whether a gradient of −weight_decay·w undoes it; None as above, or without decay.
+    """
+
+    shrink: float
+    by_hooks: float = 0.0
+    unrounded: float | None = None
+    is_proportional: bool | None = None
+    is_coupled: bool | None = None
+
+
+class CannotRebuildError(Exception):
+    """An optimiser of the same kind could not be made or stepped for stand-ins."""
+
+
+def measure(optimizer: Optimizer, sparse: frozenset[int] = frozenset()) -> dict[int, Measured]:
+    """Step an optimiser of the same class and options on stand-ins of its parameters, from an empty state.
+
+    The optimiser, its parameters, their gradients and every random generator stay untouched. Its step hooks do not run, except those
+    that can be put onto stand-ins: hooks with a method ``on_standins(mapping)``, which returns a hook that acts on them.
+
+    Args:
+        optimizer: Any torch optimiser.
+        sparse: Identities of parameters whose gradients are sparse.
+
+    Returns:
+        What happened, by the identity of the parameter. Parameters that are no floating-point numbers are left out.
+
+    Raises:
+        CannotRebuildError: The optimiser could not be rebuilt, or its step failed; the message says why.
+    """
+    real = {id(p): p for group in optimizer.param_groups for p in group["params"] if p.is_floating_point()}
+    blocks = {key: _block(parameter) for key, parameter in real.items()}
+    trial = _Trial(optimizer, real, sparse)
+    shrink = trial.shrinks(blocks, with_hooks=True)
+    plain = trial.shrinks(blocks) if trial.hooks() else shrink
+    try:
+        ideal = _ideal(trial, blocks)
+    except CannotRebuildError:
+        # Some kernels know one dtype only: what was measured in that one stands.
+        ideal = {}
+    return {key: Measured(shrink[key], shrink[key] - plain[key], **ideal.get(key, {})) for key in real}
+
+
+def has_standin(hook: Any) -> bool:
+    """Whether a step hook can be put onto stand-ins."""
+    return hook is _shrink or callable(getattr(hook, "on_standins", None))
+
+
+def _ideal(trial: _Trial, blocks: dict[int, torch.Tensor]) -> dict[int, dict[str, Any]]:
+    """Measure in float64, where nothing is rounded away: at w, at 2w, and with the gradient that undoes a coupled decay."""
+    exact = {key: (block.cpu() if block.device.type == "mps" else block).double() for key, block in blocks.items()}
+    once = trial.shrinks(exact)
+    twice = trial.shrinks({key: 2 * block for key, block in exact.items()})
+    decays = {id(p): (group.get("weight_decay"), group.get("maximize")) for group in trial.groups for p in group["params"]}
+    undoing = {}
+    for key, block in exact.items():
+        decay, is_maximized = decays[key]
+        undoing[key] = block * (float(decay or 0) * (1 if is_maximized else -1))
+    left = trial.shrinks(exact, gradients=undoing)
+    return {
+        key: {
+            "unrounded": once[key],
+            "is_proportional": abs(once[key] - twice[key]) <= 1e-2 * abs(once[key]) + 1e-12,
+            "is_coupled": abs(left[key]) < 1e-6 * abs(once[key]) if once[key] and decays[key][0] else None,
+        }
+        for key in exact
+    }
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Steps copies of one optimiser."""
+
+    optimizer: Optimizer
+    real: dict[int, nn.Parameter]
+    sparse: frozenset[int]
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
+    def hooks(self) -> list[Any]:
+        optimizer = self.optimizer
+        found = [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
+        return [hook for hook in found if has_standin(hook)]
+
+    def shrinks(
+        self, blocks: dict[int, torch.Tensor], *, gradients: dict[int, torch.Tensor] | None = None, with_hooks: bool = False
+    ) -> dict[int, float]:
+        """Return the fraction of each block that a step removes, with zero gradients or those given."""
+        standins = {key: nn.Parameter(block.clone(), self.real[key].requires_grad) for key, block in blocks.items()}
+        for key, standin in standins.items():
+            if self.real[key].requires_grad or self.real[key].grad is not None:
+                grad = gradients[key].clone() if gradients else torch.zeros_like(standin)
+                standin.grad = grad.to_sparse(1) if key in self.sparse else grad
+        groups = []
+        for group in self.groups:
+            options = {name: copy.deepcopy(value) for name, value in group.items() if name not in ("params", "param_names")}
+            groups.append({"params": [standins[id(p)] for p in group["params"] if id(p) in standins], **options})
+        groups = [group for group in groups if group["params"]]
+        if not groups:
+            return {}
+        try:
+            with _undisturbed():
+                optimizer = _like(self.optimizer, groups)
+                if with_hooks:
+                    self._register(optimizer, standins)
+                step(optimizer)
+        except Exception as error:
+            raise CannotRebuildError(f"{type(error).__name__}: {error}") from error
+        return {key: removed(block, standins[key]) / squared_norm(block) for key, block in blocks.items()}
+
+    def _register(self, optimizer: Optimizer, standins: dict[int, nn.Parameter]) -> None:
+        for hook in self.optimizer._optimizer_step_pre_hooks.values():
+            if has_standin(hook):
+                optimizer.register_step_pre_hook(hook if hook is _shrink else hook.on_standins(standins))
+        for hook in self.optimizer._optimizer_step_post_hooks.values():
+            if has_standin(hook):
+                optimizer.register_step_post_hook(hook.on_standins(standins))
+
+
+def step(optimizer: Optimizer) -> None:
+    """Step, with a closure that returns a loss of zero where the optimiser cannot do without."""
+    parameters = inspect.signature(type(optimizer).step).parameters
+    needs_closure = "closure" in parameters and parameters["closure"].default is inspect.Parameter.empty
+    optimizer.step(*[lambda: torch.zeros(())] if needs_closure else [])
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep back hooks that somebody put onto every optimiser, and warnings that the real optimiser gave when it was made."""
+    everywhere = (torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks)
+    kept = [OrderedDict(hooks) for hooks in everywhere]
+    for hooks in everywhere:
+        hooks.clear()
+    try:
+        with isolated_rng("audit", "step"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for hooks, before in zip(everywhere, kept, strict=True):
+            hooks.update(before)
+
+
+def _like(optimizer: Optimizer, groups: list[dict[str, Any]]) -> Optimizer:
+    """Make an optimiser of the same class, by its constructor or, where that asks for something else, as a copy with other groups."""
+    known = inspect.signature(type(optimizer)).parameters
+    options = {name: copy.deepcopy(value) for name, value in optimizer.defaults.items() if name in known}
+    make: Any = type(optimizer)
+    try:
+        return make(groups, **options)  # type: ignore[no-any-return]
+    except Exception:
+        own = {name: value for name, value in vars(optimizer).items() if not _is_of_every_optimizer(name)}
+        if any(_reaches(value) for value in own.values()):
+            # A copy would share an inner optimiser or real tensors, and its step would move the real weights.
+            raise
+    twin: Optimizer = object.__new__(type(optimizer))
+    hooks = {name: OrderedDict[int, Any]() for name in vars(optimizer) if name.startswith("_optimizer_")}
+    twin.__dict__.update(copy.deepcopy(own), defaults=optimizer.defaults, state=defaultdict(dict), param_groups=groups, **hooks)
+    return twin
+
+
+def _is_of_every_optimizer(name: str) -> bool:
+    return name in ("defaults", "state", "param_groups", "step") or name.startswith("_optimizer_")
+
+
+def _reaches(value: Any) -> bool:
+    """Whether a value leads to something that a step could change for real."""
+    if isinstance(value, dict):
+        return any(map(_reaches, value.values()))
+    if isinstance(value, list | tuple | set):
+        return any(map(_reaches, value))
+    return not (value is None or isinstance(value, bool | int | float | complex | str | torch.dtype | torch.device | type))
+
+
+@torch.no_grad()
+def _block(parameter: nn.Parameter) -> torch.Tensor:
+    """Return a few values of a parameter, with its number of dimensions; of a typical size where it has none or only zeros."""
+    values = local(parameter)
+    block = values[(slice(0, _SIDE),) * values.dim()]
+    if not values.is_meta and block.numel() and bool(block.isfinite().all()) and bool(block.any()):
+        return block.clone(memory_format=torch.contiguous_format)
+    device = torch.device("cpu") if values.is_meta else values.device
+    drawn = torch.randn((_SIDE,) * values.dim(), generator=torch_generator("audit", "standin")) * _TYPICAL_SIZE
+    return drawn.to(device, values.dtype)

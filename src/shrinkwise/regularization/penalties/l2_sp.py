@@ -1,0 +1,181 @@
+"""L2-SP, the penalty on the distance from given weights."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import ClassVar, Self
+
+import torch
+
+from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.regularization.penalties.arithmetic import accumulator, add_scaled_
+from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
+
+Reference = torch.Tensor | Mapping[str, torch.Tensor] | None
+"""Weights to stay near: one tensor, a ``state_dict``, or None for the weights as they are when the penalty is bound."""
+
+
+@dataclass(frozen=True, eq=False)
+class L2SP(Penalty):
+    """Half the squared distance from a reference w⁰: ``value = (lam/2)·Σ(w − w⁰)²``, so the gradient is ``lam·(w − w⁰)``.
+
+    Source: L2-SP of Li, Grandvalet and Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
+    ICML 2018, where w⁰ are the pretrained weights. A reference of zeros gives L2.
+
+    A reference for a whole model is bound to one weight by :meth:`at`. At strength 0 nothing is computed or copied.
+
+    Args:
+        lam: Strength, 0 or above, in the package's one unit.
+        reference: The weights w⁰: one tensor of the weight's shape; a mapping from parameters' names to tensors, such as a
+            ``state_dict``; or None for the weights as they are when ``at`` is called. Under None a resumed training would stay
+            near the weights that it resumes from: give the pretrained ones then.
+
+    Raises:
+        SettingError: ``lam`` is negative, NaN or infinite, or ``reference`` is none of these.
+
+    >>> model = torch.nn.Linear(2, 1)
+    >>> penalty = L2SP(0.5, {"weight": torch.tensor([[1.0, 2.0]])}).at("module.weight", model.weight)
+    >>> penalty.value(torch.tensor([[1.0, 4.0]])).item()
+    1.0
+    """
+
+    lam: float
+    reference: Reference = field(default=None, repr=False)
+    kind: ClassVar[str] = "l2_sp"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
+        if self.reference is not None and not isinstance(self.reference, torch.Tensor | Mapping):
+            cause = "L2SP stays near a tensor, or near the tensors of a state_dict"
+            raise SettingError(
+                f"reference is a {type(self.reference).__name__}", cause, "give model.state_dict(), a tensor or None"
+            )
+
+    @property
+    def strength(self) -> float:
+        """``lam``."""
+        return self.lam
+
+    @torch.no_grad()
+    def at(self, name: str, weight: torch.Tensor) -> Self:
+        """Return the penalty with the one reference that belongs to a parameter.
+
+        The prefixes that DistributedDataParallel and torch.compile put before names (``module.``, ``_orig_mod.``) make no
+        difference. A reference that shares the weight's memory, as ``model.state_dict()`` does, is copied: it would follow the
+        weight. A plain tensor for a DTensor is distributed as the weight is, which all ranks must do together.
+
+        Args:
+            name: Name of the parameter in its model.
+            weight: The parameter.
+
+        Raises:
+            SettingError: The reference has no such name, or another shape.
+        """
+        if self.reference is None:
+            found = weight
+        elif isinstance(self.reference, torch.Tensor):
+            found = self.reference
+        else:
+            found = self.reference[self._key(self.reference, name)]
+        _check(found, weight, f" of {name!r}")
+        return replace(self, reference=_beside(found, weight)) if self.lam else self
+
+    def value(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return ``(lam/2)·Σ(w − w⁰)²`` as a 0-dim tensor, in float32 or better; at strength 0 a constant without a graph.
+
+        Raises:
+            SettingError: The penalty has no single reference, or one of another shape.
+        """
+        if self.lam == 0:
+            return torch.zeros((), dtype=accumulator(weight), device=weight.device)
+        reference = self._reference_for(weight)
+        return (weight.to(accumulator(weight)) - reference).square().sum() * (self.lam / 2)
+
+    @torch.no_grad()
+    def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:
+        """Add ``scale·lam·(w − w⁰)`` to ``grad`` in place, without a graph; the difference is held for a moment.
+
+        Raises:
+            SettingError: The penalty has no single reference, or one of another shape.
+        """
+        if self.lam:
+            add_scaled_([grad], [weight - self._reference_for(weight)], self.lam, scale)
+
+    @torch.no_grad()
+    def prox_(self, weight: torch.Tensor, step: float) -> None:
+        """Move ``weight`` in place by the share ``step·lam/(1 + step·lam)`` of its way to the reference.
+
+        Args:
+            weight: Tensor of the reference's shape.
+            step: Step length, 0 or above; 0 leaves the weight as it is.
+
+        Raises:
+            SettingError: ``step`` is negative, NaN or infinite, or the penalty has no single reference, or one of another shape.
+        """
+        pull = check_strength(step, "step") * self.lam
+        if pull:
+            weight.add_(self._reference_for(weight) - weight, alpha=pull / (1 + pull))
+
+    def _reference_for(self, weight: torch.Tensor) -> torch.Tensor:
+        if not isinstance(self.reference, torch.Tensor):
+            got = "None, the weights at binding" if self.reference is None else "a mapping of names"
+            cause = "which tensor belongs to this weight is known only once it is bound"
+            raise SettingError(
+                f"the reference of L2SP is {got}", cause, "call at(name, weight), or bind a Regularizer to the model"
+            )
+        _check(self.reference, weight, "")
+        return self.reference.detach()
+
+    def _key(self, reference: Mapping[str, torch.Tensor], name: str) -> str:
+        """Return the reference's own name for a parameter."""
+        if name in reference:
+            return name
+        key = self._keys.get(_plain_name(name))
+        if key is None:
+            nearest = difflib.get_close_matches(name, reference, n=5, cutoff=0.0)
+            mend = did_you_mean(name, nearest) if nearest else "give the state_dict of the pretrained model"
+            raise SettingError(f"the reference of L2SP has no weight {name!r}", f"it names {len(reference)} weights", mend)
+        return key
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """Plain name -> name in the reference, made once for all weights of a model."""
+        return {_plain_name(key): key for key in self.reference} if isinstance(self.reference, Mapping) else {}
+
+
+def _check(reference: object, weight: torch.Tensor, of: str) -> None:
+    if not isinstance(reference, torch.Tensor):
+        got = type(reference).__name__
+        raise SettingError(f"the reference{of} is a {got}", "L2SP subtracts a tensor from each weight", "give a tensor")
+    if reference.shape != weight.shape:
+        cause = f"the weight has shape {tuple(weight.shape)}"
+        mend = "give a reference of that shape, or put L2 on this weight instead"
+        raise SettingError(f"the reference{of} has shape {tuple(reference.shape)}", cause, mend)
+
+
+def _beside(reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the reference as a tensor of its own on the weight's device, and sharded as the weight is."""
+    reference = reference.detach()
+    if reference.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr():
+        reference = reference.clone()
+    reference = reference.to(weight.device)
+    if hasattr(weight, "placements") and not hasattr(reference, "placements"):
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(reference, weight.device_mesh, weight.placements)
+    return reference
+
+
+def _plain_name(name: str) -> str:
+    """Return a parameter's name without what wrappers add.
+
+    >>> _plain_name("module._orig_mod.layers.0._orig_mod.weight")
+    'layers.0.weight'
+    """
+    name = f".{name}".replace("._orig_mod.", ".").removeprefix(".")
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name

@@ -1,0 +1,141 @@
+"""Which parameters a key names, and which of several entries decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TypeVar, get_args
+
+from torch import nn
+
+from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.regularization.rules.placement import ApplyTo, Placement, chosen
+from shrinkwise.regularization.rules.roles import Role
+
+Key = str | Role | type[nn.Module] | Callable[[Placement], bool]
+"""What names parameters in an entry: see :func:`assign`."""
+
+T = TypeVar("T")
+_Rank = tuple[int, int]
+_ROLE, _TYPE, _MODULE_GLOB, _MODULE, _PARAMETER_GLOB, _PARAMETER = range(6)
+_ROLES = tuple(role.value for role in Role)
+
+
+def assign(
+    placements: Sequence[Placement], entries: T | Mapping[Key, T], *, slot: str, apply_to: ApplyTo = "weights"
+) -> tuple[tuple[Placement, T], ...]:
+    """Give each parameter the entry that decides for it.
+
+    A key is one of these, from the least to the most specific:
+
+    * a choice of parameters (``weights``, ``all``, ``timm``, ...) or a role (``embedding``, or ``Role.NORM``);
+    * a module type, by its class or the class's name: the weights that such modules hold;
+    * a module by name or glob (``head``, ``encoder.layer.[0-3]``): the weights inside it;
+    * a parameter by name or glob (``head.bias``, ``*.bias``), whatever its role;
+    * a predicate on :class:`Placement`.
+
+    "The weights" are those of ``apply_to``. Globs are those of a shell, and ``*`` crosses dots; one is tried on modules first and
+    on parameters only where it names no module. Where several keys name one parameter, the more specific decides, a deeper module
+    before the one around it, and among equals the later.
+
+    Args:
+        placements: From :func:`place`.
+        entries: One entry for the parameters of ``apply_to``, or a mapping of keys.
+        slot: What the user calls the mapping, for messages.
+        apply_to: The choice that module keys and a single entry mean.
+
+    Returns:
+        The trained parameters that an entry decides for, in the model's order, each once.
+
+    Raises:
+        SettingError: A key names nothing, or two things, or is none of the above.
+
+    >>> from shrinkwise.regularization.rules import place
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 1))
+    >>> [(p.name, lam) for p, lam in assign(place(model), {"weights": 0.1, "2": 0.2, "*.bias": 0.3}, slot="l2")]
+    [('0.weight', 0.1), ('0.bias', 0.3), ('1.bias', 0.3), ('2.weight', 0.2), ('2.bias', 0.3)]
+    """
+    if not isinstance(entries, Mapping):
+        return tuple((placement, entries) for placement in chosen(placements, apply_to))
+    best: dict[int, tuple[_Rank, T]] = {}
+    for key, entry in entries.items():
+        named = _named_by(key, placements, slot, apply_to)
+        if not named and key not in get_args(ApplyTo):
+            raise SettingError(f"{slot} has the key {key!r}", "it names no parameter of this model", "leave it out")
+        for placement, rank in named:
+            decided = best.get(id(placement.parameter))
+            if decided is None or rank >= decided[0]:
+                best[id(placement.parameter)] = (rank, entry)
+    trained = (placement for placement in placements if not placement.is_frozen)
+    return tuple((p, best[id(p.parameter)][1]) for p in trained if id(p.parameter) in best)
+
+
+def _named_by(key: Key, placements: Sequence[Placement], slot: str, apply_to: ApplyTo) -> Sequence[tuple[Placement, _Rank]]:
+    """Return the parameters that a key names, each with how specific the key is about it."""
+    if isinstance(key, Role):
+        return [(p, (_ROLE, 0)) for p in placements if p.role is key]
+    if isinstance(key, type) and issubclass(key, nn.Module):
+        held = [p for p in placements if any(issubclass(kind, key) for kind in p.types)]
+        return _weights_of(key.__name__, held, placements, slot, apply_to, _TYPE)
+    if isinstance(key, str):
+        return _named_by_word(key, placements, slot, apply_to)
+    if callable(key) and not isinstance(key, type):
+        return [(p, (_PARAMETER, 0)) for p in placements if key(p)]
+    cause = "a key is a name, a glob, a role, a module type or a function of a placement"
+    raise SettingError(f"{slot} has the key {key!r}", cause, "give one of these")
+
+
+def _named_by_word(key: str, placements: Sequence[Placement], slot: str, apply_to: ApplyTo) -> Sequence[tuple[Placement, _Rank]]:
+    inside = [p for p in placements if any(key in _modules(name) for name in p.names)]
+    named = [p for p in placements if key in p.names]
+    if key in get_args(ApplyTo):
+        return [(p, (_ROLE, 0)) for p in chosen(placements, key)]  # type: ignore[arg-type]
+    if key in _ROLES:
+        of_role = [(p, (_ROLE, 0)) for p in placements if p.role == key]
+        if inside and {id(p) for p in inside} != {id(p) for p, _ in of_role}:
+            mend = f"write Role.{key.upper()} for the role, or '{key}.*' for the parameters inside the module"
+            raise SettingError(f"{slot} has the key {key!r}", "it is a role and also a module of this model", mend)
+        if of_role or not named:
+            return of_role
+    if named:
+        return [(p, (_PARAMETER, 0)) for p in named]
+    if inside:
+        return _weights_of(key, inside, placements, slot, apply_to, _MODULE)
+    held = [p for p in placements if any(_is_called(kind, key) for kind in p.types)]
+    if held:
+        return _weights_of(key, held, placements, slot, apply_to, _TYPE)
+    inside = [p for p in placements if any(fnmatchcase(module, key) for name in p.names for module in _modules(name))]
+    if inside:
+        return _weights_of(key, inside, placements, slot, apply_to, _MODULE_GLOB)
+    named = [p for p in placements if any(fnmatchcase(name, key) for name in p.names)]
+    if named:
+        return [(p, (_PARAMETER_GLOB, 0)) for p in named]
+    known = dict.fromkeys(word for p in placements for name in p.names for word in (*_modules(name), name))
+    mend = did_you_mean(key, [*known, *_ROLES, *(p.module_type for p in placements)], at_most=8)
+    raise SettingError(f"{slot} has the key {key!r}", "it names no module, parameter, role or module type of this model", mend)
+
+
+def _weights_of(
+    key: str, named: Sequence[Placement], placements: Sequence[Placement], slot: str, apply_to: ApplyTo, level: int
+) -> Sequence[tuple[Placement, _Rank]]:
+    """Return those of the named parameters that ``apply_to`` chooses; there has to be one, frozen or not."""
+    wanted = {id(p.parameter) for p in chosen(placements, apply_to)}
+    depth = key.count(".") if level == _MODULE else 0
+    weights = [(p, (level, depth)) for p in named if id(p.parameter) in wanted]
+    if not weights and not any(p.is_frozen for p in named):
+        first = named[0]
+        cause = f"what it names holds no parameter that apply_to={apply_to!r} chooses ({first.name} is there as {first.role})"
+        mend = f"name the parameter, such as {first.name!r}, or its role, {first.role.value!r}"
+        raise SettingError(f"{slot} has the key {key!r}", cause, mend)
+    return weights
+
+
+def _modules(name: str) -> Iterator[str]:
+    """Yield the names of the modules around a parameter, from the outside in."""
+    parts = name.split(".")[:-1]
+    for depth in range(1, len(parts) + 1):
+        yield ".".join(parts[:depth])
+
+
+def _is_called(kind: type[nn.Module], name: str) -> bool:
+    return any(parent.__name__ == name for parent in kind.__mro__ if issubclass(parent, nn.Module) and parent is not nn.Module)

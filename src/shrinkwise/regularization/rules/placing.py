@@ -1,0 +1,159 @@
+"""Every parameter of a model, placed once, with its role and the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
+
+from shrinkwise.errors import ModelError
+from shrinkwise.regularization.rules.judgement import Judgement, Site, judge
+from shrinkwise.regularization.rules.placement import Placement
+from shrinkwise.regularization.rules.roles import Role, qualified_name, strongest
+from shrinkwise.regularization.rules.uses import uses_in
+
+_PRIVATE_WRAPPING = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
+_FSDP = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
+_FLAT = "torch.distributed.fsdp._flat_param.FlatParameter"
+
+
+@dataclass(frozen=True)
+class _Use:
+    site: Site
+    judgement: Judgement
+
+
+def place(model: nn.Module, inputs: Any = None) -> tuple[Placement, ...]:
+    """Place every parameter of a model exactly once, in the order in which modules register them.
+
+    The type of the module that holds a parameter decides its role; a name does only where the field uses it for one thing. A tied
+    parameter is penalised only if each of its uses is that of a weight: an output head tied to an embedding counts as embedding.
+
+    Wrappers change neither names nor roles: DataParallel, DistributedDataParallel, torch.compile, activation checkpointing and
+    ``fully_shard``. FSDP1 keeps the parameters only with ``use_orig_params=True``, and even then not their shapes.
+
+    Args:
+        model: Any module.
+        inputs: What its forward takes: a tensor, a tuple of positional arguments or a mapping of keywords. With it the model is run
+            once, and how it uses a parameter fills in what its modules leave unknown; nothing of the model changes.
+
+    Returns:
+        One placement a parameter, frozen ones included.
+
+    Raises:
+        ModelError: ``model`` is not a module, is flattened by FSDP1, does not run on ``inputs``, or has a ``no_weight_decay()``
+            that gives no names.
+
+    >>> for placed in place(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))):
+    ...     print(placed.name, placed.role, "-", placed.why)
+    0.weight weight - weight of Linear
+    0.bias bias - bias of Linear
+    1.weight norm - norm of LayerNorm
+    1.bias norm - norm of LayerNorm
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"got {type(model).__name__}", "parameters are placed by the modules that hold them", "give a torch.nn.Module"
+        )
+    parameters: dict[int, nn.Parameter] = {}
+    uses: dict[int, list[_Use]] = {}
+    exempt: dict[str, tuple[str, str]] = {}
+    for held in _walk(model):
+        for name in _exempted_names(held.module):
+            exempt.setdefault(held.prefix + name, (held.prefix.removesuffix("."), type(held.module).__name__))
+        for own_name, parameter in held.module.named_parameters(recurse=False, remove_duplicate=False):
+            site = _site(held, own_name, parameter)
+            parameters[id(parameter)] = parameter
+            uses.setdefault(id(parameter), []).append(_Use(site, judge(site)))
+    placements = [_placement(parameters[key], held_as, exempt) for key, held_as in uses.items()]
+    if inputs is None:
+        return tuple(placements)
+    unknown = [placement for placement in placements if placement.role is Role.UNKNOWN]
+    seen = uses_in(_unwrapped(model), inputs, unknown)
+    return tuple(replace(p, role=seen[id(p)].role, why=seen[id(p)].why) if id(p) in seen else p for p in placements)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A module on one way to it.
+
+    Attributes:
+        prefix: What its parameters' names begin with.
+        module: The module.
+        owner: The module whose tensor it makes, where it is a list of parametrisations; else itself.
+        is_flat: Whether FSDP1 holds it: then shapes are not those of its parameters.
+    """
+
+    prefix: str
+    module: nn.Module
+    owner: nn.Module
+    is_flat: bool
+
+
+def _walk(module: nn.Module, prefix: str = "", owner: nn.Module | None = None, *, is_flat: bool = False) -> Iterator[_Held]:
+    """Yield every module, once for each way to it; wrappers add nothing to a name."""
+    is_flat = is_flat or _is_a(type(module), _FSDP)
+    yield _Held(prefix, module, owner or module, is_flat)
+    is_parallel = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    # Not named_children, which names a module that is held twice only once.
+    for name, child in module._modules.items():
+        if child is not None:
+            is_wrapped = name in _PRIVATE_WRAPPING or (is_parallel and name == "module")
+            below = prefix if is_wrapped else f"{prefix}{name}."
+            if name == "parametrizations" and isinstance(child, nn.ModuleDict):
+                for tensor_name, steps in child.items():
+                    is_list = isinstance(steps, ParametrizationList)
+                    yield from _walk(steps, f"{below}{tensor_name}.", module if is_list else None, is_flat=is_flat)
+            else:
+                yield from _walk(child, below, is_flat=is_flat)
+
+
+def _site(held: _Held, own_name: str, parameter: nn.Parameter) -> Site:
+    if _is_a(type(parameter), _FLAT):
+        mend = "place the parameters before wrapping, wrap with use_orig_params=True, or use fully_shard"
+        raise ModelError(f"{held.prefix}{own_name} is a FlatParameter", "FSDP flattened weights, biases and norms into one", mend)
+    shape = None if held.is_flat or is_lazy(parameter) else tuple(parameter.shape)
+    return Site(held.prefix + own_name, held.module, held.owner, shape)
+
+
+def _is_a(found: type, name: str) -> bool:
+    """Tell by name, since the module that defines it need not have been imported."""
+    return any(qualified_name(parent) == name for parent in found.__mro__)
+
+
+def _exempted_names(module: nn.Module) -> Iterable[str]:
+    """Return what a module's own ``no_weight_decay()``, a convention of timm, asks to leave free."""
+    asked = getattr(module, "no_weight_decay", None)
+    names = asked() if callable(asked) else ()
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        fact = f"no_weight_decay() of {type(module).__name__} gave {type(names).__name__}"
+        raise ModelError(fact, "it lists the names of parameters to leave free", "let it return a set of names")
+    return names
+
+
+def _placement(parameter: nn.Parameter, uses: Sequence[_Use], exempt: dict[str, tuple[str, str]]) -> Placement:
+    role = strongest(use.judgement.role for use in uses)
+    deciding = next(use for use in uses if use.judgement.role is role)
+    why = deciding.judgement.why
+    if len({use.judgement.role for use in uses}) > 1:
+        why = f"tied, and as {deciding.site.name} the {why}"
+    names = tuple(use.site.name for use in uses)
+    types = tuple(use.site.holder for use in uses)
+    exempted_by, by_type = next((exempt[name] for name in names if name in exempt), (None, ""))
+    if exempted_by is not None:
+        why += f"; free, since no_weight_decay() of {by_type} names it"
+    return Placement(names[0], parameter, role, types[0].__name__, names[1:], why, types, exempted_by)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model itself: a wrapper's forward may need other processes, a compiler or several devices."""
+    while True:
+        is_parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = model._modules.get("module" if is_parallel else "_orig_mod")
+        if inner is None:
+            return model
+        model = inner

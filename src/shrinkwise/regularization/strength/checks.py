@@ -1,0 +1,44 @@
+"""What the quantities beside λ may be."""
+
+from __future__ import annotations
+
+import sys
+from numbers import Integral, Real
+
+from shrinkwise.errors import SettingError
+
+
+def check_positive(value: object, name: str) -> float:
+    """Return ``value`` as a float, if it is a positive, finite number.
+
+    Raises:
+        SettingError: It is not.
+
+    >>> check_positive(-1, "lr")
+    Traceback (most recent call last):
+    shrinkwise.errors.SettingError: lr is -1: it has to be positive and finite. Give a positive number.
+    """
+    # The comparison holds where a whole number is too long to become a float.
+    if isinstance(value, bool) or not isinstance(value, Real) or not (value > 0 and value <= sys.float_info.max):
+        raise SettingError(f"{name} is {value!r}", "it has to be positive and finite", "give a positive number")
+    return float(value)
+
+
+def check_count(value: object, name: str) -> int:
+    """Return ``value`` as an int, if it is a whole number of something, 1 or above.
+
+    A float that is whole counts as one, so that 5e4 may be written.
+
+    Raises:
+        SettingError: It is not.
+
+    >>> check_count(5e4, "n_samples")
+    50000
+    >>> check_count(2.5, "n_samples")
+    Traceback (most recent call last):
+    shrinkwise.errors.SettingError: n_samples is 2.5: it counts something. Give a whole number, 1 or above.
+    """
+    number = check_positive(value, name)
+    if number < 1 or not (isinstance(value, Integral) or number.is_integer()):
+        raise SettingError(f"{name} is {value!r}", "it counts something", "give a whole number, 1 or above")
+    return int(number)
