@@ -56,7 +56,7 @@ $(READY): pyproject.toml constraints.txt
 ifneq ($(TORCH_INDEX),)
 	@$(PIP) --index-url $(TORCH_INDEX) torch
 endif
-	@$(PIP) --editable '.[experiments,dev,docs]'
+	@$(PIP) --editable '.[experiments,dev,docs,frameworks]'
 	@touch $(READY)
 
 clean:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
-from shrinkwise.regularization.penalties import Penalty
+from shrinkwise.regularization.penalties import L2, L2SP, Penalty, Sparsifying
+from shrinkwise.seeding import torch_generator
 
 Scalar = Callable[[], torch.Tensor]
 
@@ -59,10 +63,105 @@ def assert_prox_minimises(penalty: Penalty, weight: torch.Tensor, step: float, g
     best = weight.clone()
     penalty.prox_(best, step)
     least = objective(best)
+    assert math.isfinite(least)
     for size in (1e-3, 1e-1, 1.0):
         for _ in range(20):
             direction = torch.randn(weight.shape, dtype=weight.dtype, generator=generator)
             assert objective(best + size * direction) > least
+
+
+def assert_many_at_once_equal_each(
+    penalty: Penalty, weights: Sequence[torch.Tensor], scale: float | torch.Tensor, factor: float
+) -> None:
+    """Check that ``add_grads_`` with ``scale`` adds ``factor`` times each weight's own gradient to what is there."""
+    grads = [torch.ones_like(weight) for weight in weights]
+    penalty.add_grads_(weights, grads, scale)
+    for weight, grad in zip(weights, grads, strict=True):
+        alone = torch.zeros_like(weight)
+        penalty.add_grad_(weight, alone)
+        torch.testing.assert_close(grad, 1 + factor * alone)
+
+
+def assert_descends_by_its_gradient(penalty: Penalty, weight: torch.Tensor, length: float) -> None:
+    """Check that ``descend_`` subtracts ``length`` times the gradient at the weight where it stood."""
+    gradient = torch.zeros_like(weight)
+    penalty.add_grad_(weight, gradient)
+    moved = weight.clone()
+    penalty.descend_([moved], length)
+    torch.testing.assert_close(moved, weight - length * gradient)
+
+
+def assert_convex(penalty: Penalty, one: torch.Tensor, other: torch.Tensor) -> None:
+    """Check that a penalty's value at the midpoint is at most the mean of its values."""
+    mean = (penalty.value(one) + penalty.value(other)).item() / 2
+    assert penalty.value((one + other) / 2).item() <= mean * (1 + 1e-12) + 1e-300
+
+
+def minimise(loss: Callable[[torch.Tensor], torch.Tensor], curvature: float, penalty: Penalty, start: torch.Tensor) -> torch.Tensor:
+    """Return the minimiser of a strongly convex loss plus a penalty, by proximal gradient descent with step 1/curvature."""
+    weight = start.clone()
+    for _ in range(300):
+        point = weight.requires_grad_()
+        (slope,) = torch.autograd.grad(loss(point), point)
+        weight = weight.detach() - slope / curvature
+        penalty.prox_(weight, 1 / curvature)
+    return weight
+
+
+def assert_zero_from_lam_max(
+    make: Callable[[float], Penalty], loss: Callable[[torch.Tensor], torch.Tensor], curvature: float, start: torch.Tensor
+) -> None:
+    """Check that the minimiser is exactly zero just above lam_max and not just below, wherever the descent starts."""
+    zero = torch.zeros_like(start, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(zero), zero)
+    lam_max = make(1.0).lam_max(slope)
+    assert lam_max > 0
+    assert not minimise(loss, curvature, make(lam_max * 1.001), start).any()
+    assert minimise(loss, curvature, make(lam_max * 0.99), start).any()
+
+
+def assert_stronger_is_smaller(
+    make: Callable[[float], Penalty],
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    curvature: float,
+    start: torch.Tensor,
+    lams: Sequence[float],
+) -> None:
+    """Check that at the minimiser of a convex problem a larger λ never has the larger penalised norm."""
+    sizes = [make(1.0).value(minimise(loss, curvature, make(lam), start)).item() for lam in sorted(lams)]
+    for weaker, stronger in itertools.pairwise(sizes):
+        assert stronger <= weaker * (1 + 1e-9) + 1e-12
+
+
+def assert_sharded_equals_whole(rank: int, address: str, penalties: Sequence[Penalty], shape: tuple[int, ...]) -> None:
+    """Check, in one of two processes, that each penalty does to weights sharded along each dimension what it does to whole ones."""
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    mesh = init_device_mesh("cpu", (2,))
+    whole, reference = (torch.randn(shape, dtype=torch.float64, generator=torch_generator("sharded", name)) for name in "wr")
+    for penalty in penalties:
+        alone = penalty.at("weight", reference)
+        expected = torch.ones_like(whole), whole.clone()
+        alone.add_grads_([whole], [expected[0]], torch.tensor(2.0))
+        alone.prox_(expected[1], 0.5)
+        for dim in (0, 1):
+            weight, grad = (distribute_tensor(tensor, mesh, [Shard(dim)]) for tensor in (whole, torch.ones_like(whole)))
+            placed = alone.at("weight", weight)
+            torch.testing.assert_close(placed.value(weight).full_tensor(), alone.value(whole))
+            if isinstance(penalty, Sparsifying):
+                assert math.isclose(placed.lam_max(weight), alone.lam_max(whole))
+            placed.add_grads_([weight], [grad], torch.tensor(2.0))
+            placed.prox_(weight, 0.5)
+            for found, should in zip((grad, weight), expected, strict=True):
+                assert found.placements == (Shard(dim),)
+                torch.testing.assert_close(found.full_tensor(), should)
+    start = L2SP(0.3).at("weight", weight)
+    torch.testing.assert_close(start.value(weight * 2).full_tensor(), L2(0.3).value(weight.full_tensor()))
+    assert start.value(weight.mul_(2)).full_tensor() > 0
+    dist.barrier()  # a process that left early would break the other's last exchange
+    dist.destroy_process_group()
 
 
 def assert_each_once(model: nn.Module, listed: Sequence[nn.Parameter], *, trained_only: bool) -> None:

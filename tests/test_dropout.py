@@ -387,3 +387,40 @@ def test_a_seed_that_is_no_63_bit_integer_is_refused(seed):
 def test_a_step_below_one_is_refused(step):
     with pytest.raises(SettingError, match="step is"):
         set_step(Dropout(), step)
+
+
+class _FullDropoutNet(nn.Module):
+    def __init__(self, backward):
+        super().__init__()
+        self.first, self.dropout, self.second = nn.Linear(4, 8), Dropout(0.5, every=2, backward=backward), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.dropout(torch.relu(self.first(x)), into=self.second)
+
+
+# torch warns of its own use of torch.jit when torch.compile is first imported, and of its own tracing of autograd functions.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_trap_9_compiled_dropout_draws_each_steps_mask_and_is_compiled_once(backward):
+    """A step that forward reads as a number is compiled anew at every step, or frozen."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+
+    def train(compiled):
+        with isolated_rng("compiled dropout"):
+            model = _FullDropoutNet(backward)
+        place_dropout(model, seed=1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        count_steps(model, optimizer)
+        called = torch.compile(model, backend="aot_eager", fullgraph=True) if compiled else model
+        for _ in range(12):
+            optimizer.zero_grad()
+            called(torch.linspace(-1, 1, 20).view(5, 4)).square().sum().backward()
+            optimizer.step()
+        return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    eager = train(compiled=False)
+    torch.testing.assert_close(train(compiled=True), eager)
+    # One where masks act and one where they do not.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+    torch._dynamo.reset()

@@ -16,11 +16,14 @@ from shrinkwise.regularization.strength import UNITS, convert, find_unit, from_l
 from shrinkwise.seeding import isolated_rng, torch_generator
 
 COUPLED = [name for name, unit in UNITS.items() if not unit.is_decoupled]
+DECOUPLED = [name for name, unit in UNITS.items() if unit.is_decoupled]
 NAMES = [name for unit in UNITS.values() for name in (unit.name, *unit.aliases)]
-N = 250
+N, BATCH = 250, 50
 
-strengths = st.floats(0, 1e9, allow_subnormal=False)
+# 0 has no finite number in an inverse unit; that is a test of its own.
+strengths = st.floats(1e-9, 1e9)
 sizes = st.integers(1, 10**9)
+quantities = st.fixed_dictionaries({"n_samples": sizes, "batch_size": sizes, "lr": st.floats(1e-6, 10)})
 
 WRITTEN = {
     "half": lambda lam, weight: lam / 2 * weight.square().sum(),
@@ -28,27 +31,41 @@ WRITTEN = {
     "sum": lambda lam, weight: lam * weight.square().sum(),
     "keras": lambda lam, weight: lam * weight.square().sum(),
     "per_sample": lambda lam, weight: lam / (2 * N) * weight.square().sum(),
+    "adam": lambda lam, weight: lam / 2 * weight.square().sum(),
+    "sklearn-mlp": lambda lam, weight: lam / (2 * BATCH) * weight.square().sum(),
+    "sklearn-ridge": lambda lam, weight: lam / N * weight.square().sum(),
+    "sklearn-logistic": lambda lam, weight: 1 / (2 * lam * N) * weight.square().sum(),
 }
 
 
-@given(value=strengths, unit=st.sampled_from(COUPLED), n=sizes)
-def test_units_round_trip(value, unit, n):
-    assert from_lam(to_lam(value, unit, n), unit, n) == pytest.approx(value, rel=1e-14)
+@given(value=strengths, unit=st.sampled_from(COUPLED), n=sizes, batch=sizes)
+def test_units_round_trip(value, unit, n, batch):
+    assert from_lam(to_lam(value, unit, n, batch), unit, n, batch) == pytest.approx(value, rel=1e-14)
 
 
-@given(value=strengths, source=st.sampled_from(NAMES), target=st.sampled_from(NAMES), n=sizes)
-def test_convert_back_gives_the_value(value, source, target, n):
-    there = convert(value, source, target, n_samples=n)
-    back = convert(there.value, target, source, n_samples=n)
-    assert back.value == pytest.approx(value, rel=1e-14)
+@given(value=strengths, source=st.sampled_from(NAMES), target=st.sampled_from(NAMES), known=quantities)
+def test_convert_back_gives_the_value(value, source, target, known):
+    there = convert(value, source, target, **known)
+    back = convert(there.value, target, source, **known)
+    assert back.value == pytest.approx(value, rel=1e-13)
     assert back.exact == there.exact
 
 
-@given(value=strengths, n=sizes, path=st.lists(st.sampled_from(NAMES), min_size=3, max_size=3))
-def test_convert_by_way_of_a_third_unit_is_convert(value, n, path):
+@given(value=strengths, known=quantities, path=st.lists(st.sampled_from(NAMES), min_size=3, max_size=3))
+def test_convert_by_way_of_a_third_unit_is_convert(value, known, path):
     first, middle, last = path
-    by_way = convert(convert(value, first, middle, n_samples=n).value, middle, last, n_samples=n).value
-    assert by_way == pytest.approx(convert(value, first, last, n_samples=n).value, rel=1e-14)
+    by_way = convert(convert(value, first, middle, **known).value, middle, last, **known).value
+    assert by_way == pytest.approx(convert(value, first, last, **known).value, rel=1e-13)
+
+
+@given(value=strengths, pair=st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), known=quantities)
+def test_a_quantity_that_is_not_asked_for_changes_nothing(value, pair, known):
+    old, new = map(find_unit, pair)
+    asked = {name: known[name] for name in known if old.powers.get(name, 0) != new.powers.get(name, 0)}
+    assert convert(value, *pair, **asked).value == convert(value, *pair, **known).value
+    for name in asked:
+        with pytest.raises(UnitError, match=name):
+            convert(value, *pair, **{other: asked[other] for other in asked if other != name})
 
 
 def test_every_coupled_name_has_its_formula_written_out():
@@ -76,9 +93,9 @@ def _trained(penalty=None, make=torch.optim.SGD, steps=20, **options):
 
 @pytest.mark.parametrize("unit", WRITTEN)
 def test_a_unit_trains_as_its_formula_says(unit):
-    value = 0.3 * N if unit == "per_sample" else 0.3
+    value = from_lam(0.3, unit, n_samples=N, batch_size=BATCH)
     by_formula = _trained(lambda weight: WRITTEN[unit](value, weight))
-    by_torch = _trained(weight_decay=to_lam(value, unit, n_samples=N))
+    by_torch = _trained(weight_decay=to_lam(value, unit, n_samples=N, batch_size=BATCH))
     torch.testing.assert_close(by_torch, by_formula, rtol=1e-12, atol=1e-14)
     assert (by_torch - _trained()).abs().max() > 0.01
 
@@ -93,10 +110,10 @@ def _trained_decoupled(lam):
     return model.weight.detach()
 
 
-@pytest.mark.parametrize("unit", WRITTEN)
+@pytest.mark.parametrize("unit", WRITTEN.keys() - {"adam"})
 def test_decoupled_under_plain_sgd_is_exact(unit):
-    value = 0.3 * N if unit == "per_sample" else 0.3
-    converted = convert(value, unit, "adamw", n_samples=N, lr=0.1)
+    value = from_lam(0.3, unit, n_samples=N, batch_size=BATCH)
+    converted = convert(value, unit, "adamw", n_samples=N, batch_size=BATCH, lr=0.1)
     assert converted.exact
     by_formula = _trained(lambda weight: WRITTEN[unit](value, weight))
     torch.testing.assert_close(_trained_decoupled(converted.value), by_formula, rtol=1e-12, atol=1e-14)
@@ -111,10 +128,10 @@ def test_decoupled_under_adam_is_not_exact_and_differs():
     assert (coupled - decoupled).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_conversion_within_one_form_is_exact_under_any_optimizer(optimizer):
     assert convert(0.01, "keras", "torch", optimizer=optimizer).exact
-    assert convert(0.01, "adamw", "adamw", optimizer=optimizer).exact
+    assert convert(0.01, "adamw", "independent", lr=0.1, optimizer=optimizer).exact
 
 
 def test_conversion_says_the_shrink_of_a_step_only_where_it_is_one():
@@ -124,8 +141,91 @@ def test_conversion_says_the_shrink_of_a_step_only_where_it_is_one():
 
 @pytest.mark.parametrize("call", [to_lam, from_lam, lambda value, unit: convert(value, "half", unit)])
 def test_a_needed_quantity_is_asked_for_by_name(call):
-    with pytest.raises(UnitError, match=r"without n_samples: it means .*λ/\(2N\).* Give n_samples"):
+    with pytest.raises(UnitError, match=r"without n_samples: per_sample means .*λ/\(2N\).* Give n_samples"):
         call(0.1, "per_sample")
+
+
+def test_all_needed_quantities_are_asked_for_at_once():
+    with pytest.raises(UnitError, match=r"half to timescale without batch_size, lr and n_samples: .* Give batch_size, lr and n_"):
+        convert(0.1, "half", "timescale")
+    with pytest.raises(UnitError, match=r"without batch_size and n_samples: "):
+        convert(0.1, "half", "timescale", lr=0.1)
+    with pytest.raises(UnitError, match=r"without batch_size, lr and n_samples: "):
+        convert(0.1, "adamw", "adamw", epochs=30)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "known", "expected"),
+    [
+        (4, "per_sample sklearn-logistic", {}, 1 / 4),
+        (4, "sklearn-ridge sklearn-logistic", {}, 1 / 8),
+        (1, "sklearn-ridge half", {"n_samples": 50}, 2 / 50),
+        (0.1, "adamw independent", {"lr": 0.01}, 0.001),
+        (0.001, "independent timescale", {"batch_size": 10, "n_samples": 1000}, 10),
+        (0.1, "adamw timescale", {"lr": 1e-3, "batch_size": 100, "n_samples": 50_000}, 20),
+        (0.5, "sklearn-mlp timescale", {"lr": 0.1, "batch_size": 10, "n_samples": 1000}, 10 * 10 / (0.5 * 0.1 * 1000)),
+    ],
+)
+def test_values_worked_out_by_hand(source, target, known, expected):
+    assert convert(source, *target.split(), **known).value == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_unit_adam_says_the_optimizer_by_itself():
+    for decay in DECOUPLED:
+        there = convert(0.1, "adam", decay, lr=0.1, n_samples=10, batch_size=5, optimizer="sgd")
+        assert not there.exact
+        assert "Adam" in there.why
+    assert "of itself" not in convert(0.1, "half", "adam", lr=0.1).why
+
+
+def test_momentum_between_penalty_and_decay_is_not_exact():
+    converted = convert(0.3, "half", "adamw", optimizer="momentum")
+    assert (converted.value, converted.exact) == (0.3, False)
+    assert "velocity" in converted.why
+
+
+def test_estimators_of_two_losses_are_not_the_same_training():
+    converted = convert(3, "sklearn-ridge", "sklearn-logistic")
+    assert not converted.exact
+    assert "squared error" in converted.why
+
+
+def test_an_independent_decay_is_the_same_only_while_lr_stays():
+    assert "while lr stays 0.1" in convert(0.01, "adamw", "independent", lr=0.1).why
+    assert "while lr stays" not in convert(0.01, "independent", "timescale", n_samples=10, batch_size=5).why
+
+
+def test_epochs_say_what_the_decay_remembers_and_the_window_in_the_units_own_numbers():
+    known = {"lr": 1e-3, "n_samples": 50_000, "batch_size": 100, "epochs": 40}
+    why = convert(0.1, "adamw", "adamw", **known).why
+    assert "τ = 20 epochs, 0.5 of the run's 40" in why
+    assert "λ from 0.05 to 2" in why
+    assert "τ from 1 to 40" in convert(0.1, "adamw", "timescale", **known).why
+    assert "λ from 0.025 to 1" in convert(0.1, "adamw", "keras", **known).why
+    assert "no memory in epochs" in convert(0.1, "half", "keras", optimizer="adam", **known).why
+    assert "nothing is forgotten" in convert(0, "half", "adamw", **known).why
+
+
+@pytest.mark.parametrize("unit", [name for name, unit in UNITS.items() if unit.is_inverse])
+def test_no_penalty_has_no_finite_number_in_an_inverse_unit(unit):
+    known = {"n_samples": 10, "batch_size": 5, "lr": 0.1}
+    with pytest.raises(UnitError, match=r"λ is 0 and wanted in .* would be infinite\. Train without"):
+        convert(0, "half", unit, **known)
+    for value in (0, math.inf):
+        with pytest.raises(SettingError, match="positive and finite"):
+            convert(value, unit, "half", **known)
+
+
+def test_no_penalty_is_none_in_every_other_unit():
+    for unit in (unit for unit in UNITS.values() if not unit.is_inverse):
+        assert convert(0, "half", unit.name, n_samples=10, batch_size=5, lr=0.1).value == 0
+
+
+def test_a_number_that_no_float_holds_is_refused():
+    with pytest.raises(UnitError, match="beyond what a float holds"):
+        convert(1e308, "keras", "half")
+    with pytest.raises(UnitError, match="beyond what a float holds"):
+        convert(5e-324, "half", "keras")
 
 
 @pytest.mark.parametrize("call", [to_lam, from_lam, lambda value, unit: convert(value, unit, "half")])
@@ -146,10 +246,26 @@ def test_a_strength_that_is_none_is_refused(call, value):
         call(value, "half")
 
 
-@pytest.mark.parametrize("options", [{"n_samples": 0}, {"n_samples": -5}, {"lr": 0.0}, {"lr": math.nan}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"n_samples": value} for value in (0, -5, "many", True, 10**400)),
+        *({"batch_size": value} for value in (0, math.inf)),
+        *({"lr": value} for value in (0.0, math.nan, "0.1")),
+        {"epochs": -1},
+    ],
+)
 def test_a_quantity_that_is_not_positive_is_refused(options):
     with pytest.raises(SettingError, match="positive and finite"):
         convert(0.1, "per_sample", "half", **{"n_samples": 10, **options})
+
+
+@pytest.mark.parametrize("name", ["n_samples", "batch_size"])
+def test_a_count_is_whole(name):
+    assert convert(0.1, "half", "keras", **{name: 5e4}).value == 0.05
+    for value in (2.5, 0.5):
+        with pytest.raises(SettingError, match=f"{name} is {value}: it counts something"):
+            convert(0.1, "half", "keras", **{name: value})
 
 
 def test_an_unknown_optimizer_is_refused():

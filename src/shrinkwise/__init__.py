@@ -16,48 +16,82 @@ if TYPE_CHECKING:
     from shrinkwise.experiments.records import Condition, Record, Variant
     from shrinkwise.experiments.result import Result
     from shrinkwise.experiments.verdict import verdict
-    from shrinkwise.regularization.apply import Bound, Regularizer, count_steps, param_groups
+    from shrinkwise.regularization.apply import (
+        Bound,
+        Regularizer,
+        RowDecay,
+        count_steps,
+        decay_decoupled,
+        decay_rows,
+        param_groups,
+        schedule_decay,
+    )
+    from shrinkwise.regularization.audit import Audit, audit
     from shrinkwise.regularization.dropout import Dropout, place_dropout
-    from shrinkwise.regularization.penalties import L2
-    from shrinkwise.regularization.strength import convert
+    from shrinkwise.regularization.penalties import L1, L2, L2SP, ElasticNet, GroupLasso, MaxNorm
+    from shrinkwise.regularization.rules import Placement, Role, place
+    from shrinkwise.regularization.strength import convert, rescale, schedules
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "L2": "regularization.penalties",
-    "Dropout": "regularization.dropout",
-    "place_dropout": "regularization.dropout",
-    "count_steps": "regularization.apply",
-    "convert": "regularization.strength",
-    "param_groups": "regularization.apply",
-    "Regularizer": "regularization.apply",
-    "Bound": "regularization.apply",
-    "Experiment": "experiments.experiment",
-    "grid": "experiments.grid",
-    "Condition": "experiments.records",
-    "Record": "experiments.records",
-    "Variant": "experiments.records",
-    "Result": "experiments.result",
-    "verdict": "experiments.verdict",
-    "data": "experiments.data",
+_NAMES = {
+    "regularization.penalties": ("L1", "L2", "L2SP", "ElasticNet", "GroupLasso", "MaxNorm"),
+    "regularization.dropout": ("Dropout", "place_dropout"),
+    "regularization.strength": ("convert", "rescale", "schedules"),
+    "regularization.rules": ("Placement", "Role", "place"),
+    "regularization.apply": (
+        "Bound",
+        "Regularizer",
+        "RowDecay",
+        "count_steps",
+        "decay_decoupled",
+        "decay_rows",
+        "param_groups",
+        "schedule_decay",
+    ),
+    "regularization.audit": ("Audit", "audit"),
+    "experiments.experiment": ("Experiment",),
+    "experiments.grid": ("grid",),
+    "experiments.records": ("Condition", "Record", "Variant"),
+    "experiments.result": ("Result",),
+    "experiments.verdict": ("verdict",),
+    "experiments": ("data",),
 }
 
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
 __all__ = [
+    "L1",
     "L2",
+    "L2SP",
+    "Audit",
     "Bound",
     "Condition",
     "Dropout",
+    "ElasticNet",
     "Experiment",
+    "GroupLasso",
+    "MaxNorm",
+    "Placement",
     "Record",
     "Regularizer",
     "Result",
+    "Role",
+    "RowDecay",
     "Variant",
+    "audit",
     "convert",
     "count_steps",
     "data",
+    "decay_decoupled",
+    "decay_rows",
     "grid",
     "param_groups",
+    "place",
     "place_dropout",
+    "rescale",
+    "schedule_decay",
+    "schedules",
     "verdict",
 ]
 
@@ -68,6 +102,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'shrinkwise' has no attribute {name!r}")
     try:
         home = importlib.import_module(f"shrinkwise.{_HOMES[name]}")
+        value = getattr(home, name) if hasattr(home, name) else importlib.import_module(f"{home.__name__}.{name}")
     except ImportError as error:
         from shrinkwise.errors import MissingExtraError
 
@@ -78,7 +113,6 @@ def __getattr__(name: str) -> Any:
             f"shrinkwise.{name} needs the extra 'experiments'",
             "pip install 'shrinkwise[experiments]'",
         ) from error
-    value = home if name == "data" else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from shrinkwise.cli.audit import audit
 from shrinkwise.cli.compare import compare
 from shrinkwise.cli.convert import convert
 from shrinkwise.cli.demo import demo
@@ -41,6 +42,7 @@ def top(
 app.command()(demo)
 app.command()(compare)
 app.command()(verdict)
+app.command()(audit)
 app.command()(convert)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.strength import UNITS, find_unit
+from shrinkwise.regularization.strength import UNITS, OptimizerKind, find_unit
 from shrinkwise.regularization.strength import convert as convert_strength
 
 _NAMES = ", ".join("/".join((unit.name, *unit.aliases)) for unit in UNITS.values())
@@ -52,7 +52,7 @@ def convert(  # noqa: PLR0913  each parameter is a flag
         n_samples=n_samples,
         batch_size=batch_size,
         epochs=epochs,
-        optimizer=optimizer,
+        optimizer=cast("OptimizerKind", optimizer),
     )
     if as_json:
         json.dump(asdict(converted), sys.stdout, indent=2, allow_nan=False)

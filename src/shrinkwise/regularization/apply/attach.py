@@ -6,13 +6,13 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from shrinkwise.errors import DecayRoundingWarning
+from shrinkwise.errors import DecayRoundingWarning, SettingError
 from shrinkwise.regularization.apply.batch import Batch, Term, batches
 from shrinkwise.regularization.apply.clock import Clock, is_skipped
 from shrinkwise.regularization.apply.optimizers import group_of_each
@@ -56,7 +56,11 @@ class Attached:
             scale: Scale = self._factor(batch)
             if isinstance(grad_scale, torch.Tensor):
                 scale = grad_scale.to(weights[0].device, torch.float32) * scale
-            batch.penalty.add_grads_(weights, [weight.grad for weight in weights], scale)  # type: ignore[misc]
+            grads = cast("list[torch.Tensor]", [weight.grad for weight in weights])
+            if any(grad.is_sparse for grad in grads):
+                cause = "a sparse gradient has no place for a penalty on every row"
+                raise SettingError("form is 'coupled' under sparse gradients", cause, "use decay_rows, or form='decoupled'")
+            batch.penalty.add_grads_(weights, grads, scale)
 
     @torch.no_grad()
     def descend(self, optimizer: Optimizer) -> None:
@@ -81,14 +85,13 @@ class Attached:
                 for weight in _with_gradient(batch.parameters):
                     batch.penalty.prox_(weight, length)  # type: ignore[attr-defined]  # checked when attached
 
-    def added_to_the_loss(self, optimizer: Optimizer, loss: Any) -> Any:
-        """Return the penalty where the optimiser compares losses, as a line search does; elsewhere nothing: loss is data loss."""
+    @torch.no_grad()
+    def objective(self, optimizer: Optimizer, loss: Any) -> Any:
+        """Add the penalty to a closure's loss where the optimiser compares losses, as a line search does; else it is data loss."""
         if not isinstance(optimizer, torch.optim.LBFGS):
-            return 0
-        with torch.no_grad():
-            acting = (batch for batch in self.batches if not batch.penalty.is_constraint)
-            value = sum(batch.value() * self._factor(batch) for batch in acting)
-        return value.to(loss.device) if isinstance(value, torch.Tensor) and isinstance(loss, torch.Tensor) else float(value)
+            return loss
+        acting = (batch for batch in self.batches if not batch.penalty.is_constraint)
+        return loss + sum(float(batch.value()) * self._factor(batch) for batch in acting)
 
     def on_standins(self, standins: Mapping[int, torch.Tensor]) -> Attached:
         """Return a copy that acts on other tensors of other shapes, for an audit.
@@ -122,12 +125,14 @@ class Attached:
         if self._warned or batch.penalty.kind != "l2" or isinstance(length, torch.Tensor):
             return
         shrink = length * batch.penalty.strength
-        lost = [weight.dtype for weight in weights if 0 < shrink < torch.finfo(weight.dtype).eps / 4]
+        # In float32 only a shrink is lost that is nothing beside the step's rounding, as at either end of a schedule.
+        narrow = {weight.dtype for weight in weights if torch.finfo(weight.dtype).bits < 32}
+        lost = [dtype for dtype in narrow if 0 < shrink < torch.finfo(dtype).eps / 4]
         if lost:
             self._warned = True
             warnings.warn(
                 f"decay is lost: a step shrinks a weight by {shrink:.2g} of itself, and {lost[0]} rounds that to nothing. "
-                "Keep the weights that the optimiser steps in float32 (autocast leaves them so).",
+                "Keep the weights that the optimiser steps in float32 (autocast leaves them so), or raise the strength.",
                 DecayRoundingWarning,
                 stacklevel=2,
             )
@@ -138,8 +143,8 @@ class Acting(Protocol):
 
     terms: tuple[Term, ...]
 
-    def added_to_the_loss(self, optimizer: Optimizer, loss: Any) -> Any:
-        """Return what a closure's loss lacks of the objective that the optimiser compares."""
+    def objective(self, optimizer: Optimizer, loss: Any) -> Any:
+        """Return what the closure is to tell the optimiser in place of its loss."""
         ...
 
 
@@ -163,7 +168,7 @@ class StepHook:
         def with_penalty() -> Any:
             loss = closure()
             self.act(optimizer)
-            return loss if loss is None else loss + self.owner.added_to_the_loss(optimizer, loss)
+            return self.owner.objective(optimizer, loss)
 
         return with_penalty
 

@@ -19,7 +19,7 @@ from shrinkwise.regularization.penalties import Proximal
 from shrinkwise.regularization.rules import Placement
 from shrinkwise.regularization.strength.schedules import Schedule
 
-_ONE_DECAY = "set weight_decay=0 in the optimiser, or leave attach() out"
+_AT_STEP = ("by attach()", "set weight_decay=0 in the optimiser, or leave attach() out")
 
 
 class Handle:
@@ -40,7 +40,7 @@ class Bound:
 
     Attributes:
         terms: Each penalty on each parameter.
-        is_in_loss: Whether :meth:`penalty` has been asked for.
+        is_in_loss: Whether :meth:`penalty` was asked for since an optimiser last took a step.
     """
 
     def __init__(self, terms: tuple[Term, ...], schedules: Mapping[str, Schedule]) -> None:
@@ -68,11 +68,12 @@ class Bound:
 
         Raises:
             SettingError: The regularizer is attached to an optimiser already, has a constraint, which no gradient can express, or
-                has a schedule and does not know the steps. At the optimiser's first step, where its own ``weight_decay`` acts on
-                the same weights as L2 in the loss.
+                has a schedule and does not know the steps. At the optimiser's step, where something else penalises the same weights
+                in the same kind: its own ``weight_decay``, what is attached to it, or another bound regularizer in the loss.
         """
         self._check_usable_in_a_loss()
-        self.is_in_loss = True
+        if torch.is_grad_enabled():
+            self.is_in_loss = True
         return self._total(self._current())
 
     @torch.no_grad()
@@ -121,11 +122,10 @@ class Bound:
             attached = Attached(self.terms, optimizer, form, self._schedules)
             for handle in attached.register(optimizer):
                 stack.callback(handle.remove)
-            stack.callback(optimizer.register_load_state_dict_post_hook(_Recheck(attached)).remove)
+            stack.callback(guard.recheck_after_load(attached, optimizer, *_AT_STEP).remove)
         if self._schedules:
             self._follow(inner)
         self._n_attached += 1
-        guard.unwatch(self)
         stack.callback(self._detach)
         return Handle(stack)
 
@@ -202,7 +202,7 @@ class Bound:
                 raise SettingError(f"form is {form!r} with LBFGS", cause, "use form='coupled'")
             if form != "coupled" and any("lr" not in group for group in optimizer.param_groups):
                 raise SettingError(f"form is {form!r}", "its step has the length lr, which a group lacks", "use form='coupled'")
-            guard.check_single(self.terms, optimizer, "by attach()", _ONE_DECAY)
+            guard.check_single(self.terms, optimizer, *_AT_STEP)
         if form == "proximal":
             without = {term.kind for term in self.terms if not isinstance(term.penalty, Proximal)}
             if without:
@@ -210,13 +210,3 @@ class Bound:
 
     def _detach(self) -> None:
         self._n_attached -= 1
-
-
-class _Recheck:
-    """Looks again for a second decay once a checkpoint has replaced the optimiser's groups."""
-
-    def __init__(self, attached: Attached) -> None:
-        self.attached = attached
-
-    def __call__(self, optimizer: Optimizer) -> None:
-        guard.check_single(self.attached.terms, optimizer, "by attach()", _ONE_DECAY, but=self.attached)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Protocol
+from collections import OrderedDict
+from typing import Any, Protocol, cast
 
 import torch
 from torch.optim import Optimizer
@@ -35,9 +36,12 @@ class Clock:
 
     @staticmethod
     def of(optimizer: Optimizer) -> Clock:
-        """Return the clock of an optimiser, which has one however many ask."""
-        for hook in optimizer._optimizer_step_post_hooks.values():
+        """Return the clock of an optimiser, which has one however many ask, and let it count after all other step hooks so far."""
+        hooks = cast("OrderedDict[int, Any]", optimizer._optimizer_step_post_hooks)
+        for key, hook in hooks.items():
             if isinstance(hook, Clock):
+                # What acts after a step still belongs to that step.
+                hooks.move_to_end(key)
                 return hook
         clock = Clock(optimizer)
         optimizer.register_step_post_hook(clock)
@@ -68,8 +72,9 @@ class Clock:
     def _see_rates(self) -> None:
         """Keep the largest learning rate of each group: as declared by a scheduler of torch, or as seen."""
         for group in self.optimizer.param_groups:
-            rates = (group.get(name, 0.0) for name in ("lr", "initial_lr", "max_lr", LR_MAX))
-            group[LR_MAX] = max(float(rate) for rate in rates)
+            # OneCycleLR declares its peak, and takes no notice of the rate that the optimiser was made with.
+            names = ("lr", "max_lr") if "max_lr" in group else ("lr", "initial_lr", LR_MAX)
+            group[LR_MAX] = max(float(group.get(name, 0.0)) for name in names)
 
 
 def is_skipped(optimizer: Optimizer) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.apply.attach import Acting, acting_on
@@ -17,31 +18,36 @@ from shrinkwise.regularization.apply.optimizers import decay_of_each, listed
 
 
 class InLoss(Protocol):
-    """Penalties that may stand in a loss."""
+    """Penalties that may stand in a loss.
+
+    Attributes:
+        terms: The penalties.
+        is_in_loss: Whether they were asked for since an optimiser last took a step.
+    """
 
     terms: tuple[Term, ...]
     is_in_loss: bool
 
 
-_in_losses: weakref.WeakSet[Any] = weakref.WeakSet()
-"""What to look for at the next step of any optimiser: only there do a penalty in a loss and a decay come together."""
+_in_losses: weakref.WeakKeyDictionary[Any, set[int]] = weakref.WeakKeyDictionary()
+"""What may stand in a loss -> identities of the parameters that have its gradient and were not stepped yet.
+
+Only at a step do a penalty in a loss and a decay come together.
+"""
+
+_IN_LOSS = ("in the loss", "let one of them act, and leave the other out; to log a penalty, use value()")
 
 _is_watching = False
 
 
 def watch(bound: InLoss) -> None:
-    """Check, when an optimiser first steps a parameter of ``bound``, that nothing else penalises what its loss penalises."""
+    """Check at each step of any optimiser that nothing else penalises what the loss penalised."""
     global _is_watching
-    _in_losses.add(bound)
+    _in_losses[bound] = set()
     if not _is_watching:
         # Never compiled: it compares objects, and the optimiser's wrapper breaks the graph around hooks anyway.
         register_optimizer_step_pre_hook(torch.compiler.disable(_look))
         _is_watching = True
-
-
-def unwatch(bound: InLoss) -> None:
-    """Stop looking."""
-    _in_losses.discard(bound)
 
 
 def check_single(terms: Iterable[Term], optimizer: Optimizer, what: str, mend: str, *, but: Acting | None = None) -> None:
@@ -68,19 +74,44 @@ def check_single(terms: Iterable[Term], optimizer: Optimizer, what: str, mend: s
         elif term.kind == "l2" and key in decays:
             other = f"the optimiser has weight_decay={decays[key]:g} there"
             doubled.setdefault((term.kind, other), []).append(term.placement.name)
+    _refuse(doubled, what, mend)
+
+
+def _refuse(doubled: Mapping[tuple[str, str], Sequence[str]], what: str, mend: str) -> None:
     for (kind, other), names in doubled.items():
         fact = f"{kind} acts twice on {len(names)} parameter{'s' if len(names) > 1 else ''} ({listed(names)})"
         raise SettingError(fact, f"it acts {what}, and {other}", mend)
 
 
+def recheck_after_load(acting: Acting, optimizer: Optimizer, what: str, mend: str) -> RemovableHandle:
+    """Look again for a second decay whenever a checkpoint has replaced the optimiser's groups; arguments as ``check_single``'s."""
+    return optimizer.register_load_state_dict_post_hook(lambda loaded: check_single(acting.terms, loaded, what, mend, but=acting))
+
+
 def _look(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for bound in list(_in_losses):
+    doubled: dict[str, list[str]] = {}
+    seen: set[tuple[str, int]] = set()
+    for term in _stepped_now(optimizer):
+        key = (term.kind, id(term.placement.parameter))
+        if key in seen:
+            doubled.setdefault(term.kind, []).append(term.placement.name)
+        seen.add(key)
+    _refuse({(kind, "penalty() of another bound regularizer is there too"): names for kind, names in doubled.items()}, *_IN_LOSS)
+
+
+def _stepped_now(optimizer: Optimizer) -> list[Term]:
+    """Return what acts in the loss on parameters that this step moves, after checking it against the optimiser."""
+    found: list[Term] = []
+    held: set[int] = set()
+    for bound, waiting in list(_in_losses.items()):
         if bound.is_in_loss:
-            check_single(bound.terms, optimizer, "in the loss", "give that optimiser weight_decay=0, or leave penalty() out")
-            if _holds_any(optimizer, bound.terms):
-                unwatch(bound)
-
-
-def _holds_any(optimizer: Optimizer, terms: Sequence[Term]) -> bool:
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    return any(id(term.placement.parameter) in held for term in terms)
+            bound.is_in_loss = False
+            waiting.update(id(term.placement.parameter) for term in bound.terms)
+        if waiting:
+            held = held or {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            stepped = waiting & held
+            waiting -= held
+            found += [term for term in bound.terms if id(term.placement.parameter) in stepped]
+    if found:
+        check_single(found, optimizer, *_IN_LOSS)
+    return found

@@ -48,8 +48,11 @@ def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
         cause = "a second call would shrink every weight twice a step"
         raise SettingError("decay_decoupled was called twice on one optimiser", cause, "call it once, or remove() the first handle")
     for group in optimizer.param_groups:
-        group[DECOUPLED_DECAY] = group.get(DECOUPLED_DECAY, 0.0) + group.get("weight_decay", 0.0)
-        group["weight_decay"] = 0.0
+        # What a schedule started from moves along: it would bring the coupled decay back.
+        for prefix in ("", "initial_") if "initial_weight_decay" in group else ("",):
+            coupled, decoupled = f"{prefix}weight_decay", f"{prefix}{DECOUPLED_DECAY}"
+            group[decoupled] = group.get(decoupled, 0.0) + group.get(coupled, 0.0)
+            group[coupled] = 0.0
     return optimizer.register_step_pre_hook(_shrink)
 
 

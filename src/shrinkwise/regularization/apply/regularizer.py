@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
-from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.errors import ModelError, SettingError, did_you_mean
 from shrinkwise.regularization.apply.batch import Term
 from shrinkwise.regularization.apply.bound import Bound
 from shrinkwise.regularization.apply.unknown import say_unknown
 from shrinkwise.regularization.penalties import L1, L2, L2SP, ElasticNet, GroupLasso, MaxNorm, Penalty, check_strength
-from shrinkwise.regularization.rules import ApplyTo, Key, assign, place
+from shrinkwise.regularization.rules import ApplyTo, Key, Placement, assign, place
 from shrinkwise.regularization.strength.schedules import Schedule
 
 Entry = float | Penalty | None
@@ -30,7 +31,7 @@ class Regularizer:
     """Which penalties act, how strongly, and on what: one slot for each kind of penalty, and kinds add up.
 
     A slot takes a strength, ``lam`` in the package's one unit, or a penalty object where there is more to say; or a mapping from
-    keys to these, in which the more specific key decides (see ``assign``); 0 or None exempts.
+    keys to these, in which the more specific key decides (see ``assign``); 0 or None exempts (from ``max_norm`` only None does).
 
     Args:
         l2: (lam/2)·Σw².
@@ -80,23 +81,26 @@ class Regularizer:
             The penalties on this model.
 
         Raises:
-            SettingError: A key names nothing in this model, ``apply_to`` is unknown, reference weights are missing or of another
-                shape, or, where ``strict``, a parameter is of unknown kind.
-            ModelError: ``model`` is not a module.
+            SettingError: A key names nothing in this model, ``apply_to`` is unknown, or reference weights are missing or of another
+                shape.
+            ModelError: ``model`` is not a module; the parameter of a lazy module has no shape yet; or, where ``strict``, a
+                parameter is of unknown kind.
 
         Warns:
             UnplacedParameterWarning: Parameters of unknown kind stay free.
         """
         placements = place(model, inputs)
         terms = []
+        decided: set[int] = set()
         for kind in _KINDS:
             slot = _each(getattr(self, kind), lambda entry, kind=kind: _penalty(kind, entry))
             if slot is not None:
                 for placement, penalty in assign(placements, slot, slot=kind, apply_to=self.apply_to):
+                    decided.add(id(placement.parameter))
                     if penalty is not None:
-                        terms.append(Term(placement, penalty.at(placement.name, placement.parameter.detach())))
+                        terms.append(Term(placement, _at(penalty, placement)))
         if self.apply_to == "weights":
-            say_unknown(placements, {id(term.placement.parameter) for term in terms}, strict=self.strict)
+            say_unknown(placements, decided, strict=self.strict)
         return Bound(tuple(terms), self._schedules())
 
     def _schedules(self) -> dict[str, Schedule]:
@@ -112,6 +116,14 @@ def _each(slot: Slot, make: Any) -> Any:
     if isinstance(slot, Mapping):
         return {key: make(entry) for key, entry in slot.items()}
     return make(slot)
+
+
+def _at(penalty: Penalty, placement: Placement) -> Penalty:
+    """Return the penalty as it acts on one parameter, which has to exist by now."""
+    if isinstance(placement.parameter, UninitializedParameter):
+        cause = "the weights of a lazy module exist only after its first input"
+        raise ModelError(f"{placement.name} has no shape yet", cause, "run the model once, then bind the regularizer")
+    return penalty.at(placement.name, placement.parameter.detach())
 
 
 def _penalty(kind: str, entry: Entry) -> Penalty | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,6 +23,7 @@ from shrinkwise.regularization.rules import Key, Placement, Role, assign, place
 RowMode = Literal["touched", "catch_up"]
 """Which steps shrink a row: see :func:`decay_rows`."""
 
+_BY_ROWS = ("by decay_rows()", "set weight_decay=0 on the embeddings, or leave decay_rows() out")
 _LOOKUPS = (nn.Embedding, nn.EmbeddingBag)
 # Those under which a row without a gradient stays where it is, so that its shrink can wait.
 _LEAVES_ROWS_ALONE = (torch.optim.SGD, torch.optim.SparseAdam, torch.optim.Adagrad)
@@ -56,6 +57,7 @@ class RowDecay:
     def register(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Add the hooks to the optimiser and, in ``catch_up``, to the modules that read the embeddings."""
         self._handles.append(optimizer.register_step_pre_hook(StepHook(self, self._shrink)))
+        self._handles.append(guard.recheck_after_load(self, optimizer, *_BY_ROWS))
         due_of = {id(due.weight): due for due in self._due}
         for module in model.modules():
             due = due_of.get(id(module.weight)) if isinstance(module, _LOOKUPS) else None
@@ -66,9 +68,9 @@ class RowDecay:
                     module.register_load_state_dict_post_hook(due.after_load),
                 ]
 
-    def added_to_the_loss(self, optimizer: Optimizer, loss: Any) -> Any:
-        """Nothing: the decay is no part of an objective."""
-        return 0
+    def objective(self, optimizer: Optimizer, loss: Any) -> Any:
+        """Return the loss as it is: the decay is no part of an objective."""
+        return loss
 
     @torch.no_grad()
     def _shrink(self, optimizer: Optimizer) -> None:
@@ -104,7 +106,7 @@ class _Due:
     def add(self, shrink: float) -> None:
         """Owe every row one more step's shrink."""
         if shrink >= 1:
-            cause = "the step would turn the weights to zero or turn their sign"
+            cause = "the step would turn the weights to zero, or turn their sign"
             raise SettingError(f"lr·weight_decay is {shrink:g}", cause, "lower one of them until the product is below 1")
         self.total += math.log1p(-shrink)
         self.is_settled = False
@@ -115,11 +117,12 @@ class _Due:
         if self.is_settled:
             return
         # A row whose account stands is left alone, to the last bit, and so is the graph that may have read it.
-        behind = self.settled != self.total if rows is None else rows[self.settled[rows] != self.total]
-        factor = torch.exp(self.total - self.settled[behind]).unsqueeze(1)
-        accurate = torch.promote_types(self.weight.dtype, torch.float32)
-        self.weight[behind] = (self.weight[behind] * factor.to(accurate)).to(self.weight.dtype)
-        self.settled[behind] = self.total
+        behind = (self.settled != self.total).nonzero().squeeze(1) if rows is None else rows[self.settled[rows] != self.total]
+        if behind.numel():
+            factor = torch.exp(self.total - self.settled[behind]).unsqueeze(1)
+            accurate = torch.promote_types(self.weight.dtype, torch.float32)
+            self.weight[behind] = (self.weight[behind] * factor.to(accurate)).to(self.weight.dtype)
+            self.settled[behind] = self.total
         self.is_settled = rows is None
 
     def before_forward(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -160,7 +163,8 @@ def decay_rows(model: nn.Module, optimizer: Optimizer, weight_decay: float | Map
 
     Raises:
         SettingError: The mode is unknown or does not fit the optimiser, a strength is none, a key names something that is no
-            embedding, an embedding is tied to a layer that reads all its rows, or its decay would count twice.
+            embedding, an embedding is tied to a layer that reads all its rows, or its decay would count twice. In ``catch_up``, at
+            a step, where lr·weight_decay is 1 or more: a row whose weights were turned to zero has no way to catch up.
 
     >>> model = nn.Embedding(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -186,16 +190,18 @@ def decay_rows(model: nn.Module, optimizer: Optimizer, weight_decay: float | Map
     for term in terms:
         _check_lookup(term.placement)
     check_held((term.placement for term in terms), [optimizer])
-    guard.check_single(terms, optimizer, "by decay_rows()", "set weight_decay=0 on the embeddings, or leave decay_rows() out")
+    guard.check_single(terms, optimizer, *_BY_ROWS)
     if mode == "catch_up":
-        _check_rows_stay(optimizer)
+        _check_rows_stay(terms, optimizer)
     decay = RowDecay(terms, mode)
     decay.register(model, optimizer)
     return decay
 
 
 def _check_lookup(placement: Placement) -> None:
-    others = [name for name, kind in zip(placement.names, placement.types, strict=True) if not issubclass(kind, _LOOKUPS)]
+    held = zip(placement.names, placement.types, strict=True)
+    # Another own name is that of a parametrisation's part, which no lookup reads by itself.
+    others = [name for name, kind in held if not (issubclass(kind, _LOOKUPS) and name.rpartition(".")[2] == "weight")]
     if len(others) == len(placement.names):
         raise SettingError(
             f"{placement.name} is no embedding", "only an embedding is read by rows", "use param_groups or attach for it"
@@ -207,12 +213,12 @@ def _check_lookup(placement: Placement) -> None:
         )
 
 
-def _check_rows_stay(optimizer: Optimizer) -> None:
-    moves = [
-        name for group in optimizer.param_groups for name in ("momentum", "lr_decay") if name == "momentum" and group.get(name)
-    ]
-    if not isinstance(optimizer, _LEAVES_ROWS_ALONE) or moves:
-        name = type(optimizer).__name__ + (" with momentum" if moves else "")
+def _check_rows_stay(terms: Iterable[Term], optimizer: Optimizer) -> None:
+    group_of = group_of_each(optimizer)
+    groups = [optimizer.param_groups[group_of[id(term.placement.parameter)]] for term in terms]
+    has_momentum = any(group.get("momentum") for group in groups)
+    if not isinstance(optimizer, _LEAVES_ROWS_ALONE) or has_momentum:
+        name = type(optimizer).__name__ + (" with momentum" if has_momentum else "")
         cause = "it moves rows that have no gradient, so their shrink cannot wait without changing the result"
         raise SettingError(f"mode is 'catch_up' under {name}", cause, "use SGD without momentum or SparseAdam, or mode='touched'")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch.optim import Optimizer
@@ -26,15 +28,16 @@ class DecaySchedule:
         self.schedule = schedule
         self._clock = Clock.of(optimizer)
         self._optimizer = optimizer
+        # Never compiled: it computes another number at every step.
+        self._act: Callable[[], None] = torch.compiler.disable(self.set)
         self._handle = optimizer.register_step_pre_hook(self)
         # Before decay_decoupled's own hook, whenever that was registered: it reads what this one sets.
-        optimizer._optimizer_step_pre_hooks.move_to_end(self._handle.id, last=False)
+        cast("OrderedDict[int, Any]", optimizer._optimizer_step_pre_hooks).move_to_end(self._handle.id, last=False)
         self.set()
 
-    @torch.compiler.disable
     def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Set the decay of the step that is about to be taken."""
-        self.set()
+        self._act()
 
     def set(self) -> None:
         """Set the decay of the step that comes next."""
@@ -51,7 +54,7 @@ class DecaySchedule:
             group.update({name: group.pop(f"initial_{name}") for name in _DECAYS if f"initial_{name}" in group})
 
 
-def schedule_decay(optimizer: Optimizer, schedule: Schedule) -> DecaySchedule:
+def schedule_decay(optimizer: Any, schedule: Schedule) -> DecaySchedule:
     """Let an optimiser's own ``weight_decay`` follow a schedule.
 
     Each group keeps its strength of today as ``initial_weight_decay``, and the steps are counted in the groups: ``state_dict``
@@ -82,7 +85,7 @@ def schedule_decay(optimizer: Optimizer, schedule: Schedule) -> DecaySchedule:
     0.25
     """
     optimizer = unwrapped(optimizer)
-    if not isinstance(schedule, Schedule):
+    if not isinstance(cast("object", schedule), Schedule):
         mend = "give one of shrinkwise.schedules, or a subclass of Schedule"
         raise SettingError(f"schedule is {schedule!r}", "it is no schedule", mend)
     if any(isinstance(hook, DecaySchedule) for hook in optimizer._optimizer_step_pre_hooks.values()):

@@ -12,8 +12,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shrinkwise.regularization.audit.arithmetic import local, removed, squared_norm
+from shrinkwise.regularization.audit.groups import step_hooks
 from shrinkwise.regularization.audit.snapshot import Snapshot, of_training
-from shrinkwise.regularization.audit.standins import step
+from shrinkwise.regularization.audit.standins import is_same_fraction, step
 
 
 @dataclass
@@ -21,13 +22,14 @@ class ExactSteps:
     """What real steps removed.
 
     Attributes:
-        shrink: Fraction of the weight, by the identity of the parameter; all-zero and meta parameters, which show nothing, are left out.
-        by_hooks: The part of it that is gone when no step hook runs; for optimisers that have hooks.
+        shrink: Fraction of the weight, by the identity of the parameter; all-zero and meta ones show nothing and are left out.
+        by_hooks: The part of it that is gone when no step hook runs, and whether a weight twice the size loses the same fraction to
+            them; for optimisers that have hooks.
         failures: Label of an optimiser whose step failed -> why.
     """
 
     shrink: dict[int, float] = field(default_factory=dict)
-    by_hooks: dict[int, float] = field(default_factory=dict)
+    by_hooks: dict[int, tuple[float, bool]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,33 +66,38 @@ def _measure(optimizer: Optimizer, kept: Snapshot, sparse: frozenset[int], seen:
     shown = [held[key] for key, norm in norms.items() if norm > 0]
     run = partial(_moved, optimizer, kept, shown, sparse)
     moved = run()
-    drift = run(from_zero=True) if optimizer.state else dict.fromkeys(moved, 0.0)
+    drift = run(scale=0.0) if optimizer.state else dict.fromkeys(moved, 0.0)
     for key, along in moved.items():
+        fraction = (along - drift[key]) / norms[key]
+        if drift[key] and abs(fraction) < torch.finfo(held[key].dtype).eps / 8:
+            fraction = 0.0
         # One parameter in two optimisers loses to both.
-        seen.shrink[key] = 1 - (1 - seen.shrink.get(key, 0.0)) * (1 - (along - drift[key]) / norms[key])
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
-        plain = run(with_hooks=False)
-        seen.by_hooks.update({key: (moved[key] - plain[key]) / norms[key] for key in moved})
+        seen.shrink[key] = 1 - (1 - seen.shrink[key]) * (1 - fraction) if key in seen.shrink else fraction
+    if step_hooks(optimizer):
+        plain, doubled, plain_doubled = run(with_hooks=False), run(scale=2.0), run(scale=2.0, with_hooks=False)
+        for key in moved:
+            once, twice = (moved[key] - plain[key]) / norms[key], (doubled[key] - plain_doubled[key]) / (2 * norms[key])
+            seen.by_hooks[key] = once, is_same_fraction(once, twice)
 
 
 @torch.no_grad()
-def _moved(  # noqa: PLR0913  the last two say in what a run differs
+def _moved(
     optimizer: Optimizer,
     kept: Snapshot,
     parameters: Sequence[nn.Parameter],
     sparse: frozenset[int],
     *,
-    from_zero: bool = False,
+    scale: float = 1.0,
     with_hooks: bool = True,
 ) -> dict[int, float]:
-    """Return how far one step moved each parameter against the weights w that it had, as a dot product with w; put all back."""
+    """Return how far one step from ``scale`` times the weights w moved each parameter against w, as a dot product; put all back."""
     try:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 _zero_gradient(parameter, is_sparse=id(parameter) in sparse)
-        if from_zero:
+        if scale != 1:
             for parameter in parameters:
-                parameter.zero_()
+                parameter.mul_(scale)
         if not with_hooks:
             optimizer._optimizer_step_pre_hooks = OrderedDict()
             optimizer._optimizer_step_post_hooks = OrderedDict()
@@ -98,8 +105,8 @@ def _moved(  # noqa: PLR0913  the last two say in what a run differs
         found = {}
         for parameter in parameters:
             weight = kept.value_of(parameter)
-            # From zero weights the step took off −w', not w − w'.
-            found[id(parameter)] = removed(weight, local(parameter)) - (squared_norm(weight) if from_zero else 0.0)
+            # What the step took off is scale·w − w', not w − w'.
+            found[id(parameter)] = removed(weight, local(parameter)) + (scale - 1) * squared_norm(weight)
         return found
     finally:
         kept.restore()

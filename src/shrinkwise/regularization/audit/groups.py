@@ -58,6 +58,11 @@ def groups_of_each(optimizers: Sequence[Optimizer]) -> dict[int, list[Group]]:
     return held
 
 
+def step_hooks(optimizer: Optimizer) -> list[Any]:
+    """Return the hooks that an optimiser's step runs before and after itself."""
+    return [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
+
+
 def _number(value: Any) -> float | None:
     """Read a number or a tensor of one element."""
     if isinstance(value, torch.Tensor):

@@ -1,7 +1,7 @@
 """Penalties that a loss adds to the data's part, found by taking the loss apart.
 
-A penalty uses parameters outside the forward pass of every module. There each parameter is replaced by a leaf of its own, so that the
-gradient of the loss with respect to the leaf is the penalty's gradient exactly, whatever the data say.
+A penalty uses parameters outside the forward pass of every module. There each parameter is replaced by a leaf of its own: the
+gradient of the loss with respect to the leaf is then exactly the penalty's, whatever the data say.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Loss = Callable[[nn.Module, Any], torch.Tensor]
 def terms_in_loss(model: nn.Module, loss: Loss, inputs: Any) -> dict[int, tuple[Action, ...]]:
     """Find what a loss does to each parameter beside the data's part.
 
-    The loss is evaluated at the weights and at twice the weights of the penalty alone: a gradient that doubles is that of L2, one that
+    The loss is taken twice, the second time with the leaves doubled: a gradient that doubles is that of L2, one that
     stays is that of L1 or of a norm that is not squared.
 
     Args:

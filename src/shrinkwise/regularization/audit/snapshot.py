@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shrinkwise.regularization.audit.arithmetic import local
+from shrinkwise.regularization.audit.groups import step_hooks
 
 _HOOK_DEPTH = 4
 _LEFT_ALONE = (nn.Module, Optimizer, type, ModuleType, BuiltinFunctionType, torch.dtype, torch.device)
@@ -90,7 +91,7 @@ class Snapshot:
             self._keep(cell.cell_contents, depth)
 
     def _keep_tensor(self, tensor: torch.Tensor, depth: int) -> None:
-        is_uninitialized = isinstance(tensor, nn.parameter.UninitializedTensorMixin)
+        is_uninitialized = isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer)
         if is_uninitialized or (self._skip_parameters and isinstance(tensor, nn.Parameter)):
             return
         grad = tensor.grad if tensor.is_leaf else None
@@ -121,7 +122,7 @@ def _put_values(tensor: torch.Tensor, alias: torch.Tensor, values: torch.Tensor)
 
 def of_training(model: nn.Module, optimizers: Sequence[Optimizer] = (), *, skip_parameters: bool = False) -> Snapshot:
     """Keep a model, its optimisers with what their step hooks hold, and the global random generators."""
-    hooks = [hook for o in optimizers for hook in (*o._optimizer_step_pre_hooks.values(), *o._optimizer_step_post_hooks.values())]
+    hooks = [hook for optimizer in optimizers for hook in step_hooks(optimizer)]
     return Snapshot([*model.modules(), *optimizers], hooks, skip_parameters=skip_parameters)
 
 

@@ -1,6 +1,6 @@
 """One step of the optimiser's own arithmetic, on small tensors that stand for the parameters.
 
-A stand-in has a parameter's number of dimensions, dtype and device and a few of its values, so that an optimiser which looks at any of
+A stand-in has a parameter's number of dimensions, dtype and device and a few of its values, so that an optimiser which looks at
 these treats it alike, and a device that the model fills has room for all of them.
 """
 
@@ -10,7 +10,7 @@ import copy
 import inspect
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,13 @@ from torch.optim import Optimizer
 
 from shrinkwise.regularization.apply.hooks import _shrink
 from shrinkwise.regularization.audit.arithmetic import local, removed, squared_norm
+from shrinkwise.regularization.audit.groups import step_hooks
 from shrinkwise.seeding import isolated_rng, torch_generator
 
 _SIDE = 4
 _TYPICAL_SIZE = 0.02
+_LATER = 6
+_AWAKE_LR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,24 @@ class Measured:
 
     Attributes:
         shrink: Fraction of the weight that it removed, step hooks of ours included.
-        by_hooks: The part of it that these hooks removed.
-        unrounded: The fraction without hooks in float64, where nothing is lost to rounding; None where that could not be measured.
-        is_proportional: Whether a weight twice the size lost the same fraction; None as above.
-        is_coupled: Whether the decay is a gradient: whether a gradient of −weight_decay·w undoes it; None as above, or without decay.
+        unrounded: The same in float64, where nothing is lost to rounding; equal to ``shrink`` where the optimiser knows no float64.
+        by_hooks: The part of ``unrounded`` that hooks removed.
+        is_proportional: Whether a weight twice the size lost the same fraction, hooks aside.
+        is_hook_proportional: Whether it lost the same fraction to hooks.
+        is_coupled: Whether the decay is a gradient: whether a gradient of −weight_decay·w undoes it. None without a decay.
     """
 
     shrink: float
-    by_hooks: float = 0.0
-    unrounded: float | None = None
-    is_proportional: bool | None = None
-    is_coupled: bool | None = None
+    unrounded: float
+    by_hooks: float
+    is_proportional: bool
+    is_hook_proportional: bool
+    is_coupled: bool | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether rounding swallows most of what should be removed."""
+        return abs(self.shrink) < abs(self.unrounded) / 2
 
 
 class CannotRebuildError(Exception):
@@ -54,8 +64,8 @@ class CannotRebuildError(Exception):
 def measure(optimizer: Optimizer, sparse: frozenset[int] = frozenset()) -> dict[int, Measured]:
     """Step an optimiser of the same class and options on stand-ins of its parameters, from an empty state.
 
-    The optimiser, its parameters, their gradients and every random generator stay untouched. Its step hooks do not run, except those
-    that can be put onto stand-ins: hooks with a method ``on_standins(mapping)``, which returns a hook that acts on them.
+    The optimiser, its parameters, their gradients and every random generator stay untouched. Its step hooks do not run, except
+    those that can be put onto stand-ins: hooks with a method ``on_standins(mapping)``, which returns a hook that acts on them.
 
     Args:
         optimizer: Any torch optimiser.
@@ -71,13 +81,13 @@ def measure(optimizer: Optimizer, sparse: frozenset[int] = frozenset()) -> dict[
     blocks = {key: _block(parameter) for key, parameter in real.items()}
     trial = _Trial(optimizer, real, sparse)
     shrink = trial.shrinks(blocks, with_hooks=True)
-    plain = trial.shrinks(blocks) if trial.hooks() else shrink
     try:
-        ideal = _ideal(trial, blocks)
+        exact = {key: (block.cpu() if block.device.type == "mps" else block).double() for key, block in blocks.items()}
+        laws = _laws(trial, exact)
     except CannotRebuildError:
-        # Some kernels know one dtype only: what was measured in that one stands.
-        ideal = {}
-    return {key: Measured(shrink[key], shrink[key] - plain[key], **ideal.get(key, {})) for key in real}
+        # Some kernels know one dtype only.
+        laws = _laws(trial, blocks)
+    return {key: Measured(shrink=shrink[key], **laws[key]) for key in real}
 
 
 def has_standin(hook: Any) -> bool:
@@ -85,25 +95,36 @@ def has_standin(hook: Any) -> bool:
     return hook is _shrink or callable(getattr(hook, "on_standins", None))
 
 
-def _ideal(trial: _Trial, blocks: dict[int, torch.Tensor]) -> dict[int, dict[str, Any]]:
-    """Measure in float64, where nothing is rounded away: at w, at 2w, and with the gradient that undoes a coupled decay."""
-    exact = {key: (block.cpu() if block.device.type == "mps" else block).double() for key, block in blocks.items()}
-    once = trial.shrinks(exact)
-    twice = trial.shrinks({key: 2 * block for key, block in exact.items()})
+def _laws(trial: _Trial, blocks: dict[int, torch.Tensor]) -> dict[int, dict[str, Any]]:
+    """Learn what kind of shrink it is: from w, from 2w, with and without hooks, with the gradient that undoes a coupled decay."""
+    doubled = {key: 2 * block for key, block in blocks.items()}
     decays = {id(p): (group.get("weight_decay"), group.get("maximize")) for group in trial.groups for p in group["params"]}
     undoing = {}
-    for key, block in exact.items():
+    for key, block in blocks.items():
         decay, is_maximized = decays[key]
         undoing[key] = block * (float(decay or 0) * (1 if is_maximized else -1))
-    left = trial.shrinks(exact, gradients=undoing)
+    once, twice = trial.shrinks(blocks), trial.shrinks(doubled)
+    hooked, hooked_twice = once, twice
+    if trial.hooks():
+        hooked, hooked_twice = trial.shrinks(blocks, with_hooks=True), trial.shrinks(doubled, with_hooks=True)
+    # Some optimisers, such as RAdam, become adaptive only after a few steps.
+    later, later_twice = trial.shrinks(blocks, later=True), trial.shrinks(doubled, later=True)
+    left = trial.shrinks(blocks, gradients=undoing, later=True)
     return {
         key: {
-            "unrounded": once[key],
-            "is_proportional": abs(once[key] - twice[key]) <= 1e-2 * abs(once[key]) + 1e-12,
-            "is_coupled": abs(left[key]) < 1e-6 * abs(once[key]) if once[key] and decays[key][0] else None,
+            "unrounded": hooked[key],
+            "by_hooks": hooked[key] - once[key],
+            "is_proportional": is_same_fraction(later[key], later_twice[key]),
+            "is_hook_proportional": is_same_fraction(hooked[key] - once[key], hooked_twice[key] - twice[key]),
+            "is_coupled": abs(left[key]) < 1e-6 * abs(later[key]) if later[key] and decays[key][0] else None,
         }
-        for key in exact
+        for key in blocks
     }
+
+
+def is_same_fraction(once: float, twice: float) -> bool:
+    """Whether a weight and its double lose the same fraction; what does not act in proportion differs by a factor of about two."""
+    return abs(once - twice) <= 0.2 * abs(once)
 
 
 @dataclass(frozen=True)
@@ -119,24 +140,22 @@ class _Trial:
         return self.optimizer.param_groups
 
     def hooks(self) -> list[Any]:
-        optimizer = self.optimizer
-        found = [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
-        return [hook for hook in found if has_standin(hook)]
+        return [hook for hook in step_hooks(self.optimizer) if has_standin(hook)]
 
     def shrinks(
-        self, blocks: dict[int, torch.Tensor], *, gradients: dict[int, torch.Tensor] | None = None, with_hooks: bool = False
+        self,
+        blocks: dict[int, torch.Tensor],
+        *,
+        gradients: dict[int, torch.Tensor] | None = None,
+        with_hooks: bool = False,
+        later: bool = False,
     ) -> dict[int, float]:
-        """Return the fraction of each block that a step removes, with zero gradients or those given."""
-        standins = {key: nn.Parameter(block.clone(), self.real[key].requires_grad) for key, block in blocks.items()}
-        for key, standin in standins.items():
-            if self.real[key].requires_grad or self.real[key].grad is not None:
-                grad = gradients[key].clone() if gradients else torch.zeros_like(standin)
-                standin.grad = grad.to_sparse(1) if key in self.sparse else grad
-        groups = []
-        for group in self.groups:
-            options = {name: copy.deepcopy(value) for name, value in group.items() if name not in ("params", "param_names")}
-            groups.append({"params": [standins[id(p)] for p in group["params"] if id(p) in standins], **options})
-        groups = [group for group in groups if group["params"]]
+        """Return the fraction of each block that a step removes, or some steps at a learning rate above 0 for what happens later.
+
+        Gradients are zero, or those given.
+        """
+        standins = {key: self._standin(key, block, gradients) for key, block in blocks.items()}
+        groups = [group for group in self._groups(standins, awake=later) if group["params"]]
         if not groups:
             return {}
         try:
@@ -144,32 +163,57 @@ class _Trial:
                 optimizer = _like(self.optimizer, groups)
                 if with_hooks:
                     self._register(optimizer, standins)
-                step(optimizer)
+                for _ in range(_LATER if later else 1):
+                    step(optimizer)
         except Exception as error:
             raise CannotRebuildError(f"{type(error).__name__}: {error}") from error
         return {key: removed(block, standins[key]) / squared_norm(block) for key, block in blocks.items()}
 
+    def _standin(self, key: int, block: torch.Tensor, gradients: dict[int, torch.Tensor] | None) -> nn.Parameter:
+        real = self.real[key]
+        standin = nn.Parameter(block.clone(), real.requires_grad)
+        if real.requires_grad or real.grad is not None:
+            grad = gradients[key].clone() if gradients else torch.zeros_like(standin)
+            standin.grad = grad.to_sparse(1) if key in self.sparse else grad
+        return standin
+
+    def _groups(self, standins: dict[int, nn.Parameter], *, awake: bool) -> Iterator[dict[str, Any]]:
+        for group in self.groups:
+            options = copy.deepcopy({name: value for name, value in group.items() if name not in ("params", "param_names")})
+            if awake and "lr" in options and not options["lr"]:
+                options["lr"] = options["lr"] + _AWAKE_LR
+            yield {"params": [standins[id(p)] for p in group["params"] if id(p) in standins], **options}
+
     def _register(self, optimizer: Optimizer, standins: dict[int, nn.Parameter]) -> None:
-        for hook in self.optimizer._optimizer_step_pre_hooks.values():
-            if has_standin(hook):
-                optimizer.register_step_pre_hook(hook if hook is _shrink else hook.on_standins(standins))
-        for hook in self.optimizer._optimizer_step_post_hooks.values():
-            if has_standin(hook):
-                optimizer.register_step_post_hook(hook.on_standins(standins))
+        for hook in filter(has_standin, self.optimizer._optimizer_step_pre_hooks.values()):
+            optimizer.register_step_pre_hook(_on_standins(hook, standins))
+        for hook in filter(has_standin, self.optimizer._optimizer_step_post_hooks.values()):
+            optimizer.register_step_post_hook(_on_standins(hook, standins))
+
+
+def _on_standins(hook: Any, standins: dict[int, nn.Parameter]) -> Any:
+    # Our decay_decoupled reads nothing but the groups of the optimiser that it is given.
+    return hook if hook is _shrink else hook.on_standins(standins)
 
 
 def step(optimizer: Optimizer) -> None:
     """Step, with a closure that returns a loss of zero where the optimiser cannot do without."""
     parameters = inspect.signature(type(optimizer).step).parameters
     needs_closure = "closure" in parameters and parameters["closure"].default is inspect.Parameter.empty
-    optimizer.step(*[lambda: torch.zeros(())] if needs_closure else [])
+    if needs_closure:
+        optimizer.step(lambda: torch.zeros(()))  # type: ignore[arg-type,return-value]
+    else:
+        optimizer.step()
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Keep back hooks that somebody put onto every optimiser, and warnings that the real optimiser gave when it was made."""
-    everywhere = (torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks)
-    kept = [OrderedDict(hooks) for hooks in everywhere]
+    everywhere: tuple[dict[int, Any], ...] = (
+        torch_optimizer._global_optimizer_pre_hooks,
+        torch_optimizer._global_optimizer_post_hooks,
+    )
+    kept = [dict(hooks) for hooks in everywhere]
     for hooks in everywhere:
         hooks.clear()
     try:
@@ -182,7 +226,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _like(optimizer: Optimizer, groups: list[dict[str, Any]]) -> Optimizer:
-    """Make an optimiser of the same class, by its constructor or, where that asks for something else, as a copy with other groups."""
+    """Make an optimiser of the same class by its constructor or, where that asks for more, as a copy with other groups."""
     known = inspect.signature(type(optimizer)).parameters
     options = {name: copy.deepcopy(value) for name, value in optimizer.defaults.items() if name in known}
     make: Any = type(optimizer)

@@ -29,10 +29,10 @@ def read_subject(first: Any, optimizer: Any = None) -> Subject:
     """Find the model and its optimisers.
 
     Args:
-        first: A module; a tuple of a module and optimisers; a LightningModule, whose ``configure_optimizers`` is called unless it is
-            attached to a trainer that has optimisers; or a Hugging Face Trainer, whose ``create_optimizer`` is called unless it has one.
-        optimizer: An optimiser or several, also as ``configure_optimizers`` may return them; Accelerate's and Lightning's wrappers
-            are looked through.
+        first: A module; a tuple of a module and optimisers; a LightningModule, whose ``configure_optimizers`` is called unless its
+            trainer has optimisers; or a Hugging Face Trainer, whose ``create_optimizer`` is called unless it has one.
+        optimizer: An optimiser or several, also as ``configure_optimizers`` may return them; wrappers of Accelerate and
+            Lightning are looked through.
 
     Returns:
         The model, and each optimiser once.
@@ -100,7 +100,7 @@ def _optimizers_of_lightning(module: Any) -> Any:
         return live
     try:
         return module.configure_optimizers()
-    except Exception as error:  # noqa: BLE001  anything can go wrong in a user's method
+    except Exception as error:
         raise SettingError(
             f"configure_optimizers of {type(module).__name__} raised {type(error).__name__} ({error})",
             "it is called to learn what would shrink",

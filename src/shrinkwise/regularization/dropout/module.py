@@ -44,7 +44,6 @@ class Dropout(nn.Module):
 
     Attributes:
         seed: Seed of the run; None before :func:`place_dropout`. ``layer``, the module's number in the model, likewise.
-        step: The optimiser step that is being trained, from 1; None before :func:`set_step` or ``count_steps``.
 
     Raises:
         SettingError: ``p``, ``every``, ``hold`` or ``backward`` is out of range.
@@ -75,7 +74,34 @@ class Dropout(nn.Module):
         self.backward: Backward = backward
         self.seed: int | None = None
         self.layer: int | None = None
-        self.step: int | None = None
+        # What forward reads of the three: a compiled forward would freeze the step, or be compiled anew for each.
+        self._is_active = False
+        self._key = torch.zeros((), dtype=torch.int64)
+        self.step = None
+
+    @property
+    def step(self) -> int | None:
+        """The optimiser step that is being trained, from 1; None as long as nobody said."""
+        return self._step
+
+    @step.setter
+    def step(self, step: int | None) -> None:
+        self._step = step
+        self._look_up_mask()
+
+    def place(self, seed: int, layer: int) -> None:
+        """Take a seed and a number in the model."""
+        self.seed, self.layer = seed, layer
+        self._look_up_mask()
+
+    def _look_up_mask(self) -> None:
+        """Find the key of this step's mask, and whether it acts."""
+        self._is_ready = None not in (self.seed, self.layer, self.step)
+        if self.seed is not None and self.layer is not None and self.step is not None:
+            self._is_active = self.step % self.every == 0
+            drawn_at = (self.step - 1) // self.hold * self.hold + 1
+            # In place: to a compiled forward another tensor would be another graph.
+            self._key.fill_(mask_key(self.seed, drawn_at, self.layer))
 
     @classmethod
     def article(cls, p: float = 0.5) -> Self:
@@ -100,7 +126,10 @@ class Dropout(nn.Module):
             cause = "the layer behind it has to see unmasked activations in the backward pass: a Linear or a Conv1d, 2d, 3d can"
             raise ModelError(f"dropout with backward='full' feeds {got}", cause, "call dropout(x, into=layer), or use 'identity'")
         follow = _itself if into is None else into
-        if not self.training or self.p == 0 or not self._is_active():
+        if not self.training or self.p == 0:
+            return follow(x)
+        self._check_ready()
+        if not self._is_active:
             return follow(x)
         mask = self._scaled_mask(x)
         if self.backward == "full":
@@ -109,17 +138,13 @@ class Dropout(nn.Module):
             return follow(with_value(lambda: x * mask, x))
         return follow(x * mask)
 
-    def _is_active(self) -> bool:
-        return self._known()[2] % self.every == 0
-
     def _scaled_mask(self, x: torch.Tensor) -> torch.Tensor:
-        seed, layer, step = self._known()
-        drawn_at = (step - 1) // self.hold * self.hold + 1
-        key = torch.full((), mask_key(seed, drawn_at, layer), dtype=torch.int64, device=x.device)
-        return keep_mask(x.shape, self.p, key).to(x.dtype).div_(1 - self.p)
+        return keep_mask(x.shape, self.p, self._key.to(x.device)).to(x.dtype).div_(1 - self.p)
 
-    def _known(self) -> tuple[int, int, int]:
-        """Return seed, layer and step, or say which call gives what is missing."""
+    def _check_ready(self) -> None:
+        """Say which call gives what is missing, if anything is."""
+        if self._is_ready:
+            return
         if self.seed is None or self.layer is None:
             cause = "without a seed and a number of its own all its masks would be those of every other dropout"
             raise ModelError("this dropout has no place in a model", cause, "call place_dropout(model, seed) before training")
@@ -127,7 +152,6 @@ class Dropout(nn.Module):
             cause = "a mask belongs to an optimiser step"
             mend = "call count_steps(model, optimizer) once before training, or set_step(model, step) before each step"
             raise ModelError("this dropout was not told the step", cause, mend)
-        return self.seed, self.layer, self.step
 
     def get_extra_state(self) -> torch.Tensor:
         """Return seed, layer and step as an int64 tensor of shape ``(3,)``, −1 for what is not known yet."""
@@ -138,6 +162,7 @@ class Dropout(nn.Module):
         for name, part in zip(("seed", "layer", "step"), state.tolist(), strict=True):
             if part != _UNSET:
                 setattr(self, name, part)
+        self._look_up_mask()
 
     def extra_repr(self) -> str:
         """Name the settings as the constructor takes them."""
@@ -160,7 +185,7 @@ def place_dropout(model: nn.Module, seed: int) -> None:
         mend = "give an integer from 0 to 2**63 - 1"
         raise SettingError(f"the seed of dropout is {seed!r}", "it is kept as a 64-bit integer", mend)
     for number, dropout in enumerate(dropouts(model)):
-        dropout.seed, dropout.layer = seed, number
+        dropout.place(seed, number)
 
 
 def set_step(model: nn.Module, step: int) -> None:

@@ -45,7 +45,9 @@ def norms(weight: torch.Tensor, dims: tuple[int, ...], dtype: torch.dtype) -> to
     """
     if not dims:  # torch reads an empty tuple as all dimensions
         return weight.to(dtype).abs()
-    return torch.linalg.vector_norm(weight, dim=dims, keepdim=True, dtype=dtype)
+    found: torch.Tensor = torch.linalg.vector_norm(weight, dim=dims, keepdim=True, dtype=dtype)
+    # Where a DTensor is sharded along dims, torch would sum the shards' parts of norms; an operation on each norm joins them first.
+    return found.clamp(min=0)
 
 
 def all_but(dim: int, ndim: int) -> tuple[int, ...]:
@@ -59,4 +61,8 @@ def all_but(dim: int, ndim: int) -> tuple[int, ...]:
 
 def largest(values: torch.Tensor) -> float:
     """Return the largest of non-negative values, and 0 where there is none."""
-    return float(values.max()) if values.numel() else 0.0
+    if not values.numel():
+        return 0.0
+    found = values.max()
+    gather = getattr(found, "full_tensor", None)  # of a DTensor, whose float() is that of the process's own shard
+    return float(found if gather is None else gather())

@@ -65,7 +65,13 @@ class L2(Penalty):
     @torch.no_grad()
     def descend_(self, weights: Sequence[torch.Tensor], length: Scale) -> None:
         """Multiply each weight by ``1 − length·lam`` in place, as AdamW does with ``length = lr``, to the last bit."""
-        torch._foreach_mul_(list(weights), 1 - length * self.lam)
+        kept = 1 - length * self.lam
+        if any(weight.dtype.itemsize < 4 and weight.device.type == "cpu" for weight in weights):
+            # There the one-pass form rounds the factor itself to half precision, so that 0.999 becomes 1.
+            for weight in weights:
+                weight.mul_(kept)
+        else:
+            torch._foreach_mul_(list(weights), kept)
 
     @torch.no_grad()
     def prox_(self, weight: torch.Tensor, step: float) -> None:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import dropwhile
 from typing import ClassVar, Self
 
 import torch
@@ -48,11 +49,7 @@ class L2SP(Penalty):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
-        if self.reference is not None and not isinstance(self.reference, torch.Tensor | Mapping):
-            cause = "L2SP stays near a tensor, or near the tensors of a state_dict"
-            raise SettingError(
-                f"reference is a {type(self.reference).__name__}", cause, "give model.state_dict(), a tensor or None"
-            )
+        _check_kind(self.reference)
 
     @property
     def strength(self) -> float:
@@ -123,9 +120,8 @@ class L2SP(Penalty):
         if not isinstance(self.reference, torch.Tensor):
             got = "None, the weights at binding" if self.reference is None else "a mapping of names"
             cause = "which tensor belongs to this weight is known only once it is bound"
-            raise SettingError(
-                f"the reference of L2SP is {got}", cause, "call at(name, weight), or bind a Regularizer to the model"
-            )
+            mend = "call at(name, weight), or bind a Regularizer to the model"
+            raise SettingError(f"the reference of L2SP is {got}", cause, mend)
         _check(self.reference, weight, "")
         return self.reference.detach()
 
@@ -146,6 +142,12 @@ class L2SP(Penalty):
         return {_plain_name(key): key for key in self.reference} if isinstance(self.reference, Mapping) else {}
 
 
+def _check_kind(reference: object) -> None:
+    if reference is not None and not isinstance(reference, torch.Tensor | Mapping):
+        cause = "L2SP stays near a tensor, or near the tensors of a state_dict"
+        raise SettingError(f"reference is a {type(reference).__name__}", cause, "give model.state_dict(), a tensor or None")
+
+
 def _check(reference: object, weight: torch.Tensor, of: str) -> None:
     if not isinstance(reference, torch.Tensor):
         got = type(reference).__name__
@@ -159,14 +161,21 @@ def _check(reference: object, weight: torch.Tensor, of: str) -> None:
 def _beside(reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return the reference as a tensor of its own on the weight's device, and sharded as the weight is."""
     reference = reference.detach()
-    if reference.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr():
+    if _memory(reference) == _memory(weight):
         reference = reference.clone()
     reference = reference.to(weight.device)
-    if hasattr(weight, "placements") and not hasattr(reference, "placements"):
-        from torch.distributed.tensor import distribute_tensor
+    if hasattr(weight, "device_mesh"):
+        from torch.distributed.tensor import DTensor, distribute_tensor
 
-        return distribute_tensor(reference, weight.device_mesh, weight.placements)
+        if isinstance(weight, DTensor) and not isinstance(reference, DTensor):
+            return distribute_tensor(reference, weight.device_mesh, weight.placements)
     return reference
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """Return the address of a tensor's storage, or of its own shard's."""
+    local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return local.untyped_storage().data_ptr()
 
 
 def _plain_name(name: str) -> str:
@@ -175,7 +184,5 @@ def _plain_name(name: str) -> str:
     >>> _plain_name("module._orig_mod.layers.0._orig_mod.weight")
     'layers.0.weight'
     """
-    name = f".{name}".replace("._orig_mod.", ".").removeprefix(".")
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    return name
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    return ".".join(dropwhile(lambda part: part == "module", parts))

@@ -29,14 +29,14 @@ def assign(
     A key is one of these, from the least to the most specific:
 
     * a choice of parameters (``weights``, ``all``, ``timm``, ...) or a role (``embedding``, or ``Role.NORM``);
-    * a module type, by its class or the class's name: the weights that such modules hold;
-    * a module by name or glob (``head``, ``encoder.layer.[0-3]``): the weights inside it;
-    * a parameter by name or glob (``head.bias``, ``*.bias``), whatever its role;
-    * a predicate on :class:`Placement`.
+    * a module type, by its class or the class's name: the weights that such modules themselves hold;
+    * a module by glob (``encoder.layer.[0-3]``) or by name (``head``): the weights inside it;
+    * a parameter by glob (``*.bias``), whatever its role;
+    * a parameter by name (``head.bias``), whatever its role, or a predicate on :class:`Placement`.
 
     "The weights" are those of ``apply_to``. Globs are those of a shell, and ``*`` crosses dots; one is tried on modules first and
     on parameters only where it names no module. Where several keys name one parameter, the more specific decides, a deeper module
-    before the one around it, and among equals the later.
+    before the one around it, and among equals the later. A frozen parameter may be named, and nothing acts on it.
 
     Args:
         placements: From :func:`place`.
@@ -48,20 +48,21 @@ def assign(
         The trained parameters that an entry decides for, in the model's order, each once.
 
     Raises:
-        SettingError: A key names nothing, or two things, or is none of the above.
+        SettingError: A key names nothing, or two things, or is none of the above; or ``apply_to`` is no choice.
 
     >>> from shrinkwise.regularization.rules import place
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 1))
     >>> [(p.name, lam) for p, lam in assign(place(model), {"weights": 0.1, "2": 0.2, "*.bias": 0.3}, slot="l2")]
     [('0.weight', 0.1), ('0.bias', 0.3), ('1.bias', 0.3), ('2.weight', 0.2), ('2.bias', 0.3)]
     """
+    chosen((), apply_to)  # refuses an unknown choice, whether a key asks for it or not
     if not isinstance(entries, Mapping):
         return tuple((placement, entries) for placement in chosen(placements, apply_to))
     best: dict[int, tuple[_Rank, T]] = {}
     for key, entry in entries.items():
         named = _named_by(key, placements, slot, apply_to)
         if not named and key not in get_args(ApplyTo):
-            raise SettingError(f"{slot} has the key {key!r}", "it names no parameter of this model", "leave it out")
+            raise SettingError(f"{slot} has the key {_spelled(key)}", "it names no parameter of this model", "leave it out")
         for placement, rank in named:
             decided = best.get(id(placement.parameter))
             if decided is None or rank >= decided[0]:
@@ -76,7 +77,7 @@ def _named_by(key: Key, placements: Sequence[Placement], slot: str, apply_to: Ap
         return [(p, (_ROLE, 0)) for p in placements if p.role is key]
     if isinstance(key, type) and issubclass(key, nn.Module):
         held = [p for p in placements if any(issubclass(kind, key) for kind in p.types)]
-        return _weights_of(key.__name__, held, placements, slot, apply_to, _TYPE)
+        return _weights_of(key.__name__, held, placements, slot, apply_to, _TYPE) if held else []
     if isinstance(key, str):
         return _named_by_word(key, placements, slot, apply_to)
     if callable(key) and not isinstance(key, type):
@@ -89,14 +90,14 @@ def _named_by_word(key: str, placements: Sequence[Placement], slot: str, apply_t
     inside = [p for p in placements if any(key in _modules(name) for name in p.names)]
     named = [p for p in placements if key in p.names]
     if key in get_args(ApplyTo):
-        return [(p, (_ROLE, 0)) for p in chosen(placements, key)]  # type: ignore[arg-type]
+        meant = chosen(placements, key)  # type: ignore[arg-type]
+        _check_one_meaning(key, meant, inside or named, slot, f"use apply_to={key!r} and one strength for the choice")
+        return [(p, (_ROLE, 0)) for p in meant]
     if key in _ROLES:
-        of_role = [(p, (_ROLE, 0)) for p in placements if p.role == key]
-        if inside and {id(p) for p in inside} != {id(p) for p, _ in of_role}:
-            mend = f"write Role.{key.upper()} for the role, or '{key}.*' for the parameters inside the module"
-            raise SettingError(f"{slot} has the key {key!r}", "it is a role and also a module of this model", mend)
-        if of_role or not named:
-            return of_role
+        meant = tuple(p for p in placements if p.role == key)
+        if meant or not (inside or named):
+            _check_one_meaning(key, meant, inside or named, slot, f"write Role.{key.upper()} for the role")
+            return [(p, (_ROLE, 0)) for p in meant]
     if named:
         return [(p, (_PARAMETER, 0)) for p in named]
     if inside:
@@ -111,8 +112,24 @@ def _named_by_word(key: str, placements: Sequence[Placement], slot: str, apply_t
     if named:
         return [(p, (_PARAMETER_GLOB, 0)) for p in named]
     known = dict.fromkeys(word for p in placements for name in p.names for word in (*_modules(name), name))
-    mend = did_you_mean(key, [*known, *_ROLES, *(p.module_type for p in placements)], at_most=8)
+    mend = did_you_mean(key, [*known, *get_args(ApplyTo), *_ROLES, *(p.module_type for p in placements)], at_most=8)
     raise SettingError(f"{slot} has the key {key!r}", "it names no module, parameter, role or module type of this model", mend)
+
+
+def _check_one_meaning(key: str, meant: Sequence[Placement], named: Sequence[Placement], slot: str, mend: str) -> None:
+    """Refuse a word for many parameters that is also the name of a module or a parameter, unless both mean the same ones."""
+    if named and {id(p) for p in named} != {id(p) for p in meant}:
+        first = named[0].name
+        thing = "parameter" if first == key else "module"
+        cause = f"it is a word for parameters of one kind, and also the name of a {thing} of this model"
+        raise SettingError(f"{slot} has the key {key!r}", cause, f"{mend}, or name the others one by one, such as {first!r}")
+
+
+def _spelled(key: Key) -> str:
+    """Return a key as the user wrote it."""
+    if isinstance(key, Role):
+        return f"Role.{key.name}"
+    return key.__name__ if isinstance(key, type) else repr(key)
 
 
 def _weights_of(
@@ -121,8 +138,8 @@ def _weights_of(
     """Return those of the named parameters that ``apply_to`` chooses; there has to be one, frozen or not."""
     wanted = {id(p.parameter) for p in chosen(placements, apply_to)}
     depth = key.count(".") if level == _MODULE else 0
-    weights = [(p, (level, depth)) for p in named if id(p.parameter) in wanted]
-    if not weights and not any(p.is_frozen for p in named):
+    weights = [(p, (level, depth)) for p in named if p.is_frozen or id(p.parameter) in wanted]
+    if not weights:
         first = named[0]
         cause = f"what it names holds no parameter that apply_to={apply_to!r} chooses ({first.name} is there as {first.role})"
         mend = f"name the parameter, such as {first.name!r}, or its role, {first.role.value!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +13,11 @@ from torch.nn.utils.parametrize import ParametrizationList
 from shrinkwise.errors import ModelError
 from shrinkwise.regularization.rules.judgement import Judgement, Site, judge
 from shrinkwise.regularization.rules.placement import Placement
-from shrinkwise.regularization.rules.roles import Role, qualified_name, strongest
+from shrinkwise.regularization.rules.roles import Role, plain_type, qualified_name, strongest
 from shrinkwise.regularization.rules.uses import uses_in
 
 _PRIVATE_WRAPPING = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
-_FSDP = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
-_FLAT = "torch.distributed.fsdp._flat_param.FlatParameter"
+_FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,17 @@ def place(model: nn.Module, inputs: Any = None) -> tuple[Placement, ...]:
     exempt: dict[str, tuple[str, str]] = {}
     for held in _walk(model):
         for name in _exempted_names(held.module):
-            exempt.setdefault(held.prefix + name, (held.prefix.removesuffix("."), type(held.module).__name__))
+            exempt.setdefault(held.prefix + name, (held.prefix.removesuffix("."), plain_type(held.module).__name__))
         for own_name, parameter in held.module.named_parameters(recurse=False, remove_duplicate=False):
             site = _site(held, own_name, parameter)
             parameters[id(parameter)] = parameter
             uses.setdefault(id(parameter), []).append(_Use(site, judge(site)))
-    placements = [_placement(parameters[key], held_as, exempt) for key, held_as in uses.items()]
-    if inputs is None:
-        return tuple(placements)
-    unknown = [placement for placement in placements if placement.role is Role.UNKNOWN]
-    seen = uses_in(_unwrapped(model), inputs, unknown)
-    return tuple(replace(p, role=seen[id(p)].role, why=seen[id(p)].why) if id(p) in seen else p for p in placements)
+    placements = [_placement(parameters[key], held_as) for key, held_as in uses.items()]
+    if inputs is not None:
+        unknown = [placement for placement in placements if placement.role is Role.UNKNOWN]
+        seen = uses_in(_unwrapped(model), inputs, unknown)
+        placements = [replace(p, role=seen[id(p)].role, why=seen[id(p)].why) if id(p) in seen else p for p in placements]
+    return tuple(_exempted(placement, exempt) for placement in placements)
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,9 @@ class _Held:
 
 def _walk(module: nn.Module, prefix: str = "", owner: nn.Module | None = None, *, is_flat: bool = False) -> Iterator[_Held]:
     """Yield every module, once for each way to it; wrappers add nothing to a name."""
-    is_flat = is_flat or _is_a(type(module), _FSDP)
-    yield _Held(prefix, module, owner or module, is_flat)
+    # By name: what defines the type need not have been imported.
+    is_flat = is_flat or any(qualified_name(parent) == _FSDP1 for parent in type(module).__mro__)
+    yield _Held(prefix, module, module if owner is None else owner, is_flat)
     is_parallel = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
     # Not named_children, which names a module that is held twice only once.
     for name, child in module._modules.items():
@@ -113,21 +113,17 @@ def _walk(module: nn.Module, prefix: str = "", owner: nn.Module | None = None, *
 
 
 def _site(held: _Held, own_name: str, parameter: nn.Parameter) -> Site:
-    if _is_a(type(parameter), _FLAT):
+    if getattr(parameter, "_is_flat_param", False):
         mend = "place the parameters before wrapping, wrap with use_orig_params=True, or use fully_shard"
         raise ModelError(f"{held.prefix}{own_name} is a FlatParameter", "FSDP flattened weights, biases and norms into one", mend)
     shape = None if held.is_flat or is_lazy(parameter) else tuple(parameter.shape)
     return Site(held.prefix + own_name, held.module, held.owner, shape)
 
 
-def _is_a(found: type, name: str) -> bool:
-    """Tell by name, since the module that defines it need not have been imported."""
-    return any(qualified_name(parent) == name for parent in found.__mro__)
-
-
 def _exempted_names(module: nn.Module) -> Iterable[str]:
     """Return what a module's own ``no_weight_decay()``, a convention of timm, asks to leave free."""
-    asked = getattr(module, "no_weight_decay", None)
+    # A compiled module answers for the one inside it, whose turn comes.
+    asked = None if "_orig_mod" in module._modules else getattr(module, "no_weight_decay", None)
     names = asked() if callable(asked) else ()
     if isinstance(names, str) or not isinstance(names, Iterable):
         fact = f"no_weight_decay() of {type(module).__name__} gave {type(names).__name__}"
@@ -135,7 +131,7 @@ def _exempted_names(module: nn.Module) -> Iterable[str]:
     return names
 
 
-def _placement(parameter: nn.Parameter, uses: Sequence[_Use], exempt: dict[str, tuple[str, str]]) -> Placement:
+def _placement(parameter: nn.Parameter, uses: Sequence[_Use]) -> Placement:
     role = strongest(use.judgement.role for use in uses)
     deciding = next(use for use in uses if use.judgement.role is role)
     why = deciding.judgement.why
@@ -143,10 +139,15 @@ def _placement(parameter: nn.Parameter, uses: Sequence[_Use], exempt: dict[str, 
         why = f"tied, and as {deciding.site.name} the {why}"
     names = tuple(use.site.name for use in uses)
     types = tuple(use.site.holder for use in uses)
-    exempted_by, by_type = next((exempt[name] for name in names if name in exempt), (None, ""))
-    if exempted_by is not None:
-        why += f"; free, since no_weight_decay() of {by_type} names it"
-    return Placement(names[0], parameter, role, types[0].__name__, names[1:], why, types, exempted_by)
+    return Placement(names[0], parameter, role, types[0].__name__, names[1:], why, types)
+
+
+def _exempted(placement: Placement, exempt: Mapping[str, tuple[str, str]]) -> Placement:
+    named = next((exempt[name] for name in placement.names if name in exempt), None)
+    if named is None:
+        return placement
+    by, type_name = named
+    return replace(placement, exempted_by=by, why=f"{placement.why}; free, since no_weight_decay() of {type_name} names it")
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

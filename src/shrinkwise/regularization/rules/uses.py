@@ -22,7 +22,7 @@ _RESHAPED = {"view", "view_as", "reshape", "flatten", "unflatten", "squeeze", "u
 _REORDERED = {"t", "transpose", "permute", "movedim", "swapaxes", "narrow", "select", "chunk", "split", "unbind"}
 _COPIED = {"to", "type", "type_as", "float", "half", "bfloat16", "double", "clone", "detach", "contiguous"}
 _SAME_PROPERTIES = {"T", "mT", "H", "mH", "data"}
-_PRODUCTS = {"matmul", "rmatmul", "mm", "bmm", "mv", "einsum", "tensordot", "inner"}
+_PRODUCTS = {"matmul", "rmatmul", "mm", "bmm", "mv", "grouped_mm", "einsum", "tensordot", "inner"}
 _TIMES = {"mul", "rmul", "imul", "multiply", "div", "divide", "true_divide", "truediv", "itruediv"}
 _PLUS = {"add", "radd", "iadd", "sub", "isub", "subtract"}
 _JOINS = {"cat", "concat", "concatenate", "stack"}
@@ -33,6 +33,15 @@ _STATISTICS = ("input", "running_mean", "running_var", "weight", "bias")
 _WEIGHTS = {"weight": Role.WEIGHT, "bias": Role.BIAS}
 _NORMS = {"weight": Role.NORM, "bias": Role.NORM}
 _SUMS = {"input": Role.BIAS, "mat1": Role.WEIGHT, "mat2": Role.WEIGHT, "batch1": Role.WEIGHT, "batch2": Role.WEIGHT}
+
+_ATTENTION = (
+    *("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v"),
+    *("add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias"),
+)
+_ATTENTION_ROLES = {
+    **{f"{part}_proj_weight": Role.WEIGHT for part in ("in", "out", "q", "k", "v")},
+    **dict.fromkeys(("in_proj_bias", "out_proj_bias", "bias_k", "bias_v"), Role.BIAS),
+}
 
 _ARGUMENTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Role]]] = {
     "linear": (_LAYER, {**_WEIGHTS, "input": Role.TOKEN}),
@@ -47,6 +56,7 @@ _ARGUMENTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Role]]] = {
     "instance_norm": (_STATISTICS, _NORMS),
     "embedding": (("input", "weight"), {"weight": Role.EMBEDDING}),
     "embedding_bag": (("input", "weight"), {"weight": Role.EMBEDDING}),
+    "multi_head_attention_forward": (_ATTENTION, _ATTENTION_ROLES),
     "prelu": (("input", "weight"), {"weight": Role.SCALE}),
 }
 """Function -> the names of its arguments in order, and the role of a parameter that stands there."""

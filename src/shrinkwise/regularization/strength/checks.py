@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from numbers import Integral, Real
+from typing import cast
 
 from shrinkwise.errors import SettingError
 
@@ -18,8 +19,8 @@ def check_positive(value: object, name: str) -> float:
     Traceback (most recent call last):
     shrinkwise.errors.SettingError: lr is -1: it has to be positive and finite. Give a positive number.
     """
-    # The comparison holds where a whole number is too long to become a float.
-    if isinstance(value, bool) or not isinstance(value, Real) or not (value > 0 and value <= sys.float_info.max):
+    # Compared before it becomes a float, which a whole number may be too long for.
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < cast("float", value) <= sys.float_info.max:
         raise SettingError(f"{name} is {value!r}", "it has to be positive and finite", "give a positive number")
     return float(value)
 

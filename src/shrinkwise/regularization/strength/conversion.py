@@ -58,7 +58,7 @@ def convert(
         n_samples: Number of training samples, a whole number.
         batch_size: Samples in a step, a whole number.
         epochs: Length of the run. The reason then says which part of it the decay remembers, and the λs that Wang and Aitchison
-            (ICML 2025, section 3) would search; that takes ``lr``, ``n_samples`` and ``batch_size``.
+            (ICML 2025) would search; that takes ``lr``, ``n_samples`` and ``batch_size``.
         optimizer: The optimiser that takes the step: ``sgd`` without momentum, ``momentum`` for SGD with it, or ``adam``.
 
     Returns:
@@ -90,7 +90,7 @@ def convert(
     under = "adam" if "adam" in (old.name, new.name) else optimizer
     exact, why = _relation(old, new, under)
     lam = carry(value, old, _HALF, known) if needed(old, _HALF).keys() <= known.keys() else None
-    if lam is not None and not (old.is_decoupled or new.is_decoupled):
+    if exact and lam is not None and not (old.is_decoupled or new.is_decoupled):
         why += f" with lam = {lam:g}"
     if "independent" in (old.name, new.name) and "lr" in needed(old, new):
         why += f"; this holds while lr stays {known['lr']:g}, since an independent decay does not follow it"
@@ -164,6 +164,11 @@ def _relation(old: Unit, new: Unit, under: OptimizerKind) -> tuple[bool, str]:
     """Return whether two units can stand for the same training, and why."""
     if old.is_decoupled and new.is_decoupled:
         return True, "both are the same decoupled decay"
+    if old.loss and new.loss and old.loss != new.loss:
+        return (
+            False,
+            f"{old.name} penalises {old.loss} and {new.name} {new.loss}, which no one training has; this one has equal lam",
+        )
     if not (old.is_decoupled or new.is_decoupled):
         return True, "both are the penalty mean loss + (lam/2)·Σw²"
     if under == "sgd":

@@ -70,12 +70,12 @@ _PENALTY_UNDER_SGD: Mapping[str, _Rule] = {
     "batch_size": _Rule(
         0,
         "the objective has no batch size in it; large batches were trained with lr scaled by the batch and weight_decay as it was",
-        "Goyal et al., 2017, section 2.1 and 5.1",
+        "Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.1",
     ),
     "lr": _Rule(
         0,
         "the objective has no learning rate in it; before a normalisation layer only lr·λ counts, and λ as 1/lr would keep that",
-        "van Laarhoven, 2017, section 2",
+        "van Laarhoven, L2 Regularization versus Batch and Weight Normalization, 2017",
     ),
     "n_samples": _KEEP_THE_PRIOR,
     "width": _Rule(

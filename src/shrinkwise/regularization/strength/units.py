@@ -25,6 +25,7 @@ class Unit:
         factor: See above.
         powers: Quantity -> power, see above; what is not named has power 0.
         symbol: What its number is called.
+        loss: The loss that it belongs to, where it is of one estimator.
         aliases: Other names.
         is_inverse: Whether a larger number means a weaker penalty.
         is_decoupled: Whether the weight is shrunk beside the gradient step; such a unit equals a penalty only under plain SGD.
@@ -36,6 +37,7 @@ class Unit:
     factor: float = 1.0
     powers: Mapping[str, int] = field(default_factory=dict)
     symbol: str = "λ"
+    loss: str = ""
     aliases: tuple[str, ...] = ()
     is_inverse: bool = False
     is_decoupled: bool = False
@@ -82,6 +84,7 @@ _ALL = (
         "mean loss + λ/(2·batch)·Σw², batch samples in each step",
         "alpha of scikit-learn's MLPClassifier",
         powers={"batch_size": -1},
+        loss="cross-entropy",
     ),
     Unit(
         "sklearn-ridge",
@@ -89,6 +92,7 @@ _ALL = (
         "alpha of scikit-learn's Ridge",
         factor=2,
         powers={"n_samples": -1},
+        loss="squared error",
     ),
     Unit(
         "sklearn-logistic",
@@ -96,6 +100,7 @@ _ALL = (
         "C of scikit-learn's LogisticRegression",
         powers={"n_samples": -1},
         symbol="C",
+        loss="cross-entropy",
         is_inverse=True,
     ),
     Unit(
@@ -162,7 +167,7 @@ def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> flo
         return 0.0
     size = old.factor / new.factor * (1 / value if old.is_inverse else value)
     for name, power in needed(old, new).items():
-        size = size * known[name] if power > 0 else size / known[name]
+        size = size * known[name] ** power if power > 0 else size / known[name] ** -power
     converted = (1 / size if size else float("inf")) if new.is_inverse else size
     if not 0 < converted < float("inf"):
         raise UnitError(

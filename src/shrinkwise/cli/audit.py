@@ -1,0 +1,98 @@
+"""``shrinkwise audit``: what an optimiser really shrinks, in anybody's code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from torch import nn
+
+from shrinkwise.errors import ModelError, SettingError, ShrinkwiseError, did_you_mean
+from shrinkwise.regularization.audit import audit as look
+
+_MEND = "name it as package.module:factory, where factory() returns a model and its optimiser"
+
+
+def audit(
+    factory: Annotated[str, typer.Argument(help="package.module:factory, from this folder or installed.", show_default=False)],
+    *,
+    exact: Annotated[bool, typer.Option("--exact", help="Step the real optimiser, hooks included, and undo it.")] = False,
+    depth: Annotated[int, typer.Option(help="Levels of repeated layers to write out, the outermost first; 0 folds all.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else there.")
+    ] = False,
+) -> None:
+    """Say which weights an optimiser really shrinks, by how much a step, and what is likely wrong with that.
+
+    The factory is called without arguments. It returns a model, a tuple of a model and its optimisers, a LightningModule or a
+    Hugging Face Trainer. Example: shrinkwise audit train:make --exact
+    """
+    # What the user's own code prints is none of the answer.
+    with redirect_stdout(sys.stderr):
+        subject = _made(factory)
+        try:
+            seen = look(subject, exact=exact, depth=depth)
+        except ModelError as error:
+            raise ModelError(f"{factory} returned what cannot be audited, {error.fact}", error.cause, error.mend) from error
+    if as_json:
+        typer.echo(seen.to_json())
+    elif sys.stdout.isatty():
+        Console(highlight=False).print(seen)
+    else:
+        typer.echo(seen.to_text())
+
+
+def _made(path: str) -> Any:
+    """Import a factory and call it.
+
+    Raises:
+        SettingError: It cannot be imported, is no factory, or raised an error.
+    """
+    module_name, colon, name = path.partition(":")
+    if not (module_name and colon and name):
+        raise SettingError(f"{path!r} names no factory", "a module and a factory are parted by a colon", _MEND)
+    with _importable_folder():
+        module = _imported(module_name)
+        if not hasattr(module, name):
+            known = [other for other in vars(module) if not other.startswith("_")]
+            raise SettingError(f"{module_name} has no {name!r}", "the module defines no such name", did_you_mean(name, known))
+        factory = getattr(module, name)
+        if not callable(factory) or isinstance(factory, nn.Module):
+            raise SettingError(f"{path} is a {type(factory).__name__}", "it cannot be called to make what is audited", _MEND)
+        try:
+            return factory()
+        except ShrinkwiseError:
+            raise
+        except (Exception, SystemExit) as error:
+            cause = f"{type(error).__name__}: {error}".removesuffix(".")
+            raise SettingError(f"{path} raised an error", cause, "see that it runs by itself, without arguments") from error
+
+
+def _imported(name: str) -> Any:
+    fact = f"{name} cannot be imported"
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            here = [path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+            cause = f"there is no module {error.name!r} here or installed"
+            raise SettingError(fact, cause, did_you_mean(name, here) if here else _MEND) from error
+        cause = f"{type(error).__name__}: {error}".removesuffix(".")
+        raise SettingError(fact, cause, f"see that it can be: python -c 'import {name}'") from error
+
+
+@contextmanager
+def _importable_folder() -> Iterator[None]:
+    """Let modules of the current folder be imported, as ``python -m`` does."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -1,0 +1,210 @@
+"""The audit: what is declared, what is measured, what is found, what could not be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from shrinkwise.errors import SettingError
+from shrinkwise.regularization.audit.arithmetic import local
+from shrinkwise.regularization.audit.exact import step_exactly
+from shrinkwise.regularization.audit.findings import Seen, findings_in
+from shrinkwise.regularization.audit.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
+from shrinkwise.regularization.audit.groups import Group, groups_of_each, step_hooks
+from shrinkwise.regularization.audit.invariance import scale_invariant
+from shrinkwise.regularization.audit.loss_terms import Loss, terms_in_loss
+from shrinkwise.regularization.audit.parameter import AuditedParameter
+from shrinkwise.regularization.audit.reading import Evidence, read_parameter
+from shrinkwise.regularization.audit.result import Audit
+from shrinkwise.regularization.audit.snapshot import only_looking
+from shrinkwise.regularization.audit.standins import CannotRebuildError, has_standin, measure
+from shrinkwise.regularization.audit.subject import Subject, read_subject
+from shrinkwise.regularization.rules import Placement, Role, place
+
+_CAN_BE_INVARIANT = (Role.WEIGHT, Role.LORA, Role.UNKNOWN)
+
+
+def audit(
+    model: Any,
+    optimizer: Any = None,
+    *,
+    inputs: Any = None,
+    loss: Loss | None = None,
+    exact: bool = False,
+    depth: int | None = None,
+) -> Audit:
+    """Say which weights an optimiser really shrinks, by how much a step, and why; in code that need not use Shrinkwise.
+
+    What shrinks is measured on stand-ins of a few values each, stepped by an optimiser of the same class and options with zero
+    gradients, so it is safe beside a model that fills the device. Everything is left as it was.
+
+    Args:
+        model: A module, wrapped or not; a tuple of a module and its optimisers; a LightningModule; a Hugging Face Trainer.
+        optimizer: An optimiser, or several in a list. Without one, only roles and what ``loss`` and ``inputs`` show.
+        inputs: One batch: what ``loss`` takes; and what the model takes, where weights are doubled in train mode to see whether the
+            output stays (a tensor, a tuple of positional arguments, or a mapping of keyword arguments). One forward pass a weight.
+        loss: ``loss(model, inputs)``, the tensor that is minimised: penalties in it are found, and rows that gradient hooks freeze.
+        exact: Step the real optimiser with zero gradients, step hooks included, and put back parameters, buffers, gradients, state
+            and random generators to the last bit. The host needs room for a copy of them all. What a hook writes elsewhere stays.
+        depth: How many levels of repeated layers the table writes out, the outermost first; 0 or None folds all.
+
+    Returns:
+        What was seen. Print it, or take ``to_dict``, ``to_json`` or ``to_frame``.
+
+    Raises:
+        ModelError: ``model`` is nothing that can be audited.
+        SettingError: The optimiser holds none of the model's parameters, the loss or the model raised an error, or ``depth`` is no
+            number of levels.
+
+    AdamW removes lr·weight_decay of a weight; by torch's default of biases and norms too:
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+    >>> seen = audit(model, torch.optim.AdamW(model.parameters(), lr=1e-3))
+    >>> seen["0.weight"].penalty, seen["0.weight"].declared_shrink, round(seen["0.weight"].measured_shrink, 7)
+    ('decay by weight_decay', 1e-05, 1e-05)
+    >>> [warning.code for warning in seen.warnings]
+    ['decayed_norm', 'decayed_bias']
+    """
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+        raise SettingError(f"depth is {depth!r}", "it counts levels of repeated layers", "give 0 or a positive whole number")
+    subject = read_subject(model, optimizer)
+    placements = place(subject.model)
+    _check_made(placements)
+    held = groups_of_each(subject.optimizers)
+    _check_held(placements, held, subject)
+    evidence = Evidence()
+    not_checked: list[str] = []
+    if subject.optimizers:
+        _measure(subject, evidence, not_checked, exact=exact)
+    else:
+        not_checked.append("what shrinks: no optimiser was given")
+    candidates = [p.parameter for p in placements if p.role in _CAN_BE_INVARIANT and not p.is_frozen]
+    _look(subject.model, inputs, loss, candidates, evidence, not_checked)
+    parameters = tuple(read_parameter(placed, held.get(id(placed.parameter), []), evidence) for placed in placements)
+    seen = _seen(subject, placements, parameters, held, evidence)
+    names = tuple(type(optimizer).__name__ for optimizer in subject.optimizers)
+    return Audit(type(_unwrapped(subject.model)).__name__, names, parameters, findings_in(seen), tuple(not_checked), depth or 0)
+
+
+def _check_made(placements: Sequence[Placement]) -> None:
+    lazy = [p.name for p in placements if isinstance(p.parameter, nn.parameter.UninitializedParameter)]
+    if lazy:
+        raise SettingError(
+            f"{lazy[0]} has no shape yet",
+            "a lazy module makes its parameters at its first forward pass",
+            "put one batch through it",
+        )
+
+
+def _check_held(placements: Sequence[Placement], held: dict[int, list[Group]], subject: Subject) -> None:
+    if subject.optimizers and not any(id(placed.parameter) in held for placed in placements):
+        raise SettingError(
+            "the optimiser holds none of the model's parameters",
+            "it was made for another model, or before the parameters were replaced (sharding, loading with assign=True)",
+            f"make it from this model: {type(subject.optimizers[0]).__name__}(model.parameters(), ...)",
+        )
+
+
+def _measure(subject: Subject, evidence: Evidence, not_checked: list[str], *, exact: bool) -> None:
+    """Measure on stand-ins, and by real steps where that is asked for; real steps win."""
+    sparse = _sparse(subject.model)
+    if exact:
+        steps = step_exactly(subject.model, subject.optimizers, sparse)
+        evidence.real, evidence.real_by_hooks = steps.shrink, steps.by_hooks
+        not_checked += [f"the real step of {name}: it raised {why}" for name, why in steps.failures.items()]
+        if any(p.is_meta for p in subject.model.parameters()):
+            not_checked.append("the real step: parameters on the meta device have no values, so stand-ins were stepped for them")
+    for optimizer in subject.optimizers:
+        name = type(optimizer).__name__
+        try:
+            evidence.standins.append(measure(optimizer, sparse))
+        except CannotRebuildError as error:
+            not_checked.append(f"what {name} does, on stand-ins: {error}" + ("" if exact else "; exact=True steps the real one"))
+        n_unknown = sum(not has_standin(hook) for hook in step_hooks(optimizer))
+        if n_unknown and not exact:
+            what = "1 step hook" if n_unknown == 1 else f"{n_unknown} step hooks"
+            not_checked.append(f"{what} of {name}: exact=True runs them")
+
+
+def _look(
+    model: nn.Module,
+    inputs: Any,
+    loss: Loss | None,
+    candidates: Sequence[nn.Parameter],
+    evidence: Evidence,
+    not_checked: list[str],
+) -> None:
+    """Look at what the loss and a forward pass show, and put everything back."""
+    inner = _unwrapped(model)
+    evidence.frozen_rows = padding_rows(inner)
+    with only_looking(inner), _eager():
+        if loss is None:
+            not_checked.append("penalties in the loss: no loss was given")
+            if hooked(inner):
+                not_checked.append(f"gradient hooks on {len(hooked(inner))} parameters, which may freeze rows: no loss was given")
+        else:
+            evidence.in_loss = terms_in_loss(inner, loss, inputs)
+            if hooked(inner):
+                evidence.frozen_rows |= rows_zeroed_by_hooks(inner, loss, inputs)
+        if inputs is None:
+            not_checked.append("scale-invariant weights: no inputs were given")
+        else:
+            evidence.tried = frozenset(map(id, candidates))
+            evidence.invariant = scale_invariant(inner, inputs, candidates)
+
+
+def _seen(
+    subject: Subject,
+    placements: Sequence[Placement],
+    parameters: tuple[AuditedParameter, ...],
+    held: dict[int, list[Group]],
+    evidence: Evidence,
+) -> Seen:
+    names = {id(placed.parameter): placed.name for placed in placements}
+    stale: dict[str, int] = {}
+    for optimizer in subject.optimizers:
+        for options in optimizer.param_groups:
+            for parameter in options["params"]:
+                if id(parameter) not in names:
+                    label = held[id(parameter)][0].label
+                    stale[label] = stale.get(label, 0) + 1
+    rows = tuple((names[key], rows) for key, rows in evidence.frozen_rows.items() if key in names)
+    return Seen(parameters, _sharing(placements, held, subject), tuple(stale.items()), rows, len(subject.optimizers))
+
+
+def _sharing(placements: Sequence[Placement], held: dict[int, list[Group]], subject: Subject) -> tuple[tuple[str, ...], ...]:
+    """Return the names of distinct trained parameters whose values lie in one place."""
+    places: dict[tuple[int, torch.Size], list[str]] = {}
+    for placed in placements:
+        values = local(placed.parameter)
+        is_stepped = id(placed.parameter) in held or not subject.optimizers
+        if values.numel() and not values.is_meta and is_stepped and not placed.is_frozen:
+            places.setdefault((values.data_ptr(), values.shape), []).append(placed.name)
+    return tuple(tuple(names) for names in places.values() if len(names) > 1)
+
+
+def _sparse(model: nn.Module) -> frozenset[int]:
+    """Return the identities of the weights whose gradients are sparse."""
+    modules = (module for module in model.modules() if getattr(module, "sparse", None) is True)
+    return frozenset(id(module.weight) for module in modules if isinstance(getattr(module, "weight", None), nn.Parameter))
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Look through wrappers that only pass on: a forward pass inside one process needs none of them."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif "_orig_mod" in model._modules:
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def _eager() -> Any:
+    """Keep compiled parts from being compiled anew for what is looked at once."""
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    return set_stance("force_eager") if set_stance else nullcontext()
