@@ -13,7 +13,7 @@ from transformers import ResNetConfig, ResNetForImageClassification, Trainer, Tr
 from transformers.trainer_callback import PrinterCallback
 
 import shrinkwise as sw
-from shrinkwise.regularization.rules import disagreements, place
+from shrinkwise.regularization.rules import disagreements
 
 N_TEST = 400
 FOLDER = tempfile.TemporaryDirectory()
@@ -51,7 +51,7 @@ shape = {"num_channels": 1, "embedding_size": 32, "hidden_sizes": [32, 64], "dep
 model = ResNetForImageClassification(ResNetConfig(**shape, num_labels=10))
 
 print("The Trainer goes by names. Where that differs from going by role:")
-print(*disagreements(place(model), "huggingface", "weights"), sep="\n")
+print(*disagreements(sw.place(model), "huggingface", "weights"), sep="\n")
 
 trainer = make_trainer(model, plain[N_TEST:], AdamW(sw.param_groups(model, weight_decay=0.05), lr=3e-3), epochs=4)
 print(f"\nWhat shrinks in this Trainer:\n{sw.audit(trainer)}")

@@ -13,8 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import shrinkwise as sw
-from shrinkwise.regularization.rules import disagreements, place
-from shrinkwise.regularization.strength.schedules import WarmUp
+from shrinkwise.regularization.rules import disagreements
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 # Lightning was written for an older torch, and would like more processes for loading 64 pixels.
@@ -35,7 +34,7 @@ class Classifier(lightning.LightningModule):
         super().__init__()
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU(), nn.Linear(64, 10))
-        self.regularizer = sw.Regularizer(l1={"net.0": 0.01}, schedule=WarmUp(EPOCHS * len(batches)))
+        self.regularizer = sw.Regularizer(l1={"net.0": 0.01}, schedule=sw.schedules.WarmUp(EPOCHS * len(batches)))
 
     def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
         """Return the data loss alone: the penalty acts at the optimiser's step."""
@@ -66,13 +65,13 @@ def fit(epochs: int, checkpoint: str | None = None) -> tuple[Classifier, lightni
 
 
 print("Lightning leaves it to torch, and SGD(self.parameters()) decays everything. Where that differs from going by role:")
-print(*disagreements(place(Classifier()), "torch", "weights"), sep="\n")
+print(*disagreements(sw.place(Classifier()), "torch", "weights"), sep="\n")
 
 print(f"\nBefore training: {Classifier().summary()}")
 whole, trainer = fit(EPOCHS)
 print(f"After training:  {whole.summary()}")
 print(f"L1 as logged at the last step: {trainer.callback_metrics['l1']:.2f}")
-print(f"\nWhat shrinks in this module:\n{sw.audit(whole)}")
+print(f"\nWhat shrinks in this module:\n{sw.audit(whole, exact=True)}")
 
 with tempfile.TemporaryDirectory() as folder:
     checkpoint = f"{folder}/half.ckpt"

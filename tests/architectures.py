@@ -147,6 +147,22 @@ def _mamba() -> nn.Module:
     return MambaForCausalLM(MambaConfig(num_hidden_layers=2, hidden_size=8, vocab_size=11, state_size=4))
 
 
+def _mixtral() -> nn.Module:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    sizes = {"num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 12, "num_attention_heads": 2, "vocab_size": 11}
+    return MixtralForCausalLM(MixtralConfig(**sizes, num_key_value_heads=1, num_local_experts=2))
+
+
+def _wav2vec2() -> nn.Module:
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    sizes = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 12, "num_attention_heads": 2}
+    features = {"conv_dim": [8], "conv_stride": [2], "conv_kernel": [2], "num_feat_extract_layers": 1}
+    positions = {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    return Wav2Vec2Model(Wav2Vec2Config(**sizes, **features, **positions))
+
+
 def _llama_with_lora() -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
@@ -243,6 +259,37 @@ ARCHITECTURES = (
             # The rates of the state space and its skip are no matrices, though A_log has rows and columns.
             "scale": "backbone.layers.[0-1].mixer.A_log backbone.layers.[0-1].mixer.D",
             "norm": "backbone.layers.[0-1].norm.weight backbone.norm_f.weight",
+        },
+    ),
+    Architecture(
+        "Mixtral",
+        _mixtral,
+        {
+            "embedding": "model.embed_tokens.weight",
+            # The matrices of all experts stand in one tensor, which the module of the experts holds itself.
+            "weight": "model.layers.[0-1].self_attn.[qkvo]_proj.weight model.layers.[0-1].mlp.gate.weight "
+            "model.layers.[0-1].mlp.experts.gate_up_proj model.layers.[0-1].mlp.experts.down_proj lm_head.weight",
+            "norm": "model.layers.[0-1].input_layernorm.weight model.layers.[0-1].post_attention_layernorm.weight "
+            "model.norm.weight",
+        },
+    ),
+    Architecture(
+        "wav2vec 2.0",
+        _wav2vec2,
+        {
+            "token": "masked_spec_embed",
+            # One convolution is under weight_norm: its magnitude counts, its direction is free.
+            "direction": "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
+            "weight": "encoder.pos_conv_embed.conv.parametrizations.weight.original0 feature_extractor.conv_layers.0.conv.weight "
+            "feature_projection.projection.weight encoder.layers.[0-1].attention.[kvq]_proj.weight "
+            "encoder.layers.[0-1].attention.out_proj.weight encoder.layers.[0-1].feed_forward.*_dense.weight",
+            "bias": "encoder.pos_conv_embed.conv.bias feature_projection.projection.bias "
+            "encoder.layers.[0-1].attention.[kvq]_proj.bias encoder.layers.[0-1].attention.out_proj.bias "
+            "encoder.layers.[0-1].feed_forward.*_dense.bias",
+            "norm": "feature_extractor.conv_layers.0.layer_norm.weight feature_extractor.conv_layers.0.layer_norm.bias "
+            "feature_projection.layer_norm.weight feature_projection.layer_norm.bias encoder.layer_norm.weight "
+            "encoder.layer_norm.bias encoder.layers.[0-1].layer_norm.weight encoder.layers.[0-1].layer_norm.bias "
+            "encoder.layers.[0-1].final_layer_norm.weight encoder.layers.[0-1].final_layer_norm.bias",
         },
     ),
     Architecture(

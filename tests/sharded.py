@@ -16,6 +16,17 @@ from architectures import ARCHITECTURES
 from shrinkwise.regularization.rules import place
 
 
+class WhiteningNorm(nn.Module):
+    """A norm with a matrix, which would pass for a vector once it is flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixing = nn.Parameter(torch.ones(4, 4))
+
+
+MODELS = {**{architecture.name: architecture.make for architecture in ARCHITECTURES}, "whitening": WhiteningNorm}
+
+
 def facts(model: nn.Module) -> list[list[str]]:
     return [[p.name, p.role.value, p.why, p.module_type, *p.aliases] for p in place(model)]
 
@@ -47,8 +58,8 @@ def main(rank: int, store: str, file: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     found = {}
-    for architecture in ARCHITECTURES:
-        found[architecture.name] = {form: facts(wrap(architecture.make())) for form, wrap in FORMS.items()}
+    for name, make in MODELS.items():
+        found[name] = {form: facts(wrap(make())) for form, wrap in FORMS.items()}
     file.write_text(json.dumps(found))
     distributed.destroy_process_group()
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -67,7 +66,7 @@ def in_two_processes(tmp_path_factory):
     """What two processes of gloo find, each in a file, started afresh: torch forbids forking once it has threads."""
     folder = tmp_path_factory.mktemp("gloo")
     files = [folder / f"{rank}.json" for rank in (0, 1)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     commands = [[sys.executable, sharded.__file__, str(rank), str(folder / "store"), str(files[rank])] for rank in (0, 1)]
     with (folder / "errors").open("w+") as errors:
         processes = [subprocess.Popen(command, env=environment, stderr=errors) for command in commands]
@@ -78,23 +77,24 @@ def in_two_processes(tmp_path_factory):
 
 
 @pytest.mark.slow
-@every_architecture
+@pytest.mark.parametrize("name", sharded.MODELS)
 @pytest.mark.parametrize("form", ["ddp", "fsdp2"])
-def test_ddp_and_fully_shard_change_neither_names_nor_roles_nor_reasons(form, architecture, in_two_processes):
+def test_ddp_and_fully_shard_change_neither_names_nor_roles_nor_reasons(form, name, in_two_processes):
     """Trap 3: FSDP2 replaces every parameter and makes a class of its own for every module that it shards."""
-    expected = sharded.facts(architecture.make())
+    expected = sharded.facts(sharded.MODELS[name]())
     for found in in_two_processes:
-        assert found[architecture.name]["bare"] == expected
-        assert found[architecture.name][form] == expected
+        assert found[name]["bare"] == expected
+        assert found[name][form] == expected
 
 
 @pytest.mark.slow
-@every_architecture
-def test_trap_3_fsdp1_makes_no_role_another_but_hides_those_that_need_a_shape(architecture, in_two_processes):
+@pytest.mark.parametrize("name", sharded.MODELS)
+def test_trap_3_fsdp1_makes_no_role_another_but_hides_those_that_need_a_shape(name, in_two_processes):
     """Trap 3: flattened shards all have one dimension, so nothing may be judged by them."""
-    expected = {name: role for name, role, *_ in sharded.facts(architecture.make())}
+    expected = {parameter: role for parameter, role, *_ in sharded.facts(sharded.MODELS[name]())}
     for found in in_two_processes:
-        roles = {name: role for name, role, *_ in found[architecture.name]["fsdp1"]}
+        roles = {parameter: role for parameter, role, *_ in found[name]["fsdp1"]}
         assert roles.keys() == expected.keys()
-        assert all(roles[name] in (expected[name], "unknown") for name in roles)
-        assert all(roles[name] == expected[name] for name in roles if expected[name] in ("weight", "lora", "bias", "embedding"))
+        assert all(role in (expected[parameter], "unknown") for parameter, role in roles.items())
+        by_type = {parameter for parameter, role in expected.items() if role in ("weight", "lora", "bias", "embedding")}
+        assert all(roles[parameter] == expected[parameter] for parameter in by_type)

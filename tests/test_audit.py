@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from shrinkwise.errors import ModelError, SettingError
 from shrinkwise.regularization.apply import decay_decoupled, param_groups
@@ -172,7 +173,7 @@ def test_trap_5_our_own_decoupled_decay_in_bf16_is_lost_too():
 def test_trap_6_a_frozen_parameter_has_no_gradient_and_does_not_shrink():
     model = small()
     model[0].weight.requires_grad_(False)
-    seen = audit(model, torch.optim.AdamW(param_groups(small(), 0.1)[:0] + [{"params": list(model.parameters())}], weight_decay=0.1))
+    seen = audit(model, torch.optim.AdamW(model.parameters(), weight_decay=0.1))
     assert seen["0.weight"].is_frozen
     assert (seen["0.weight"].measured_shrink, seen["0.weight"].penalty) == (0, None)
     assert seen["3.weight"].measured_shrink == pytest.approx(1e-4, rel=1e-2)
@@ -255,7 +256,7 @@ def test_somebodys_step_hooks_are_not_run_on_stand_ins_and_are_listed():
     ran = []
     optimizer.register_step_pre_hook(lambda *_: ran.append("pre"))
     optimizer.register_step_post_hook(lambda *_: ran.append("post"))
-    handle = torch.optim.optimizer.register_optimizer_step_pre_hook(lambda *_: ran.append("every"))
+    handle = register_optimizer_step_pre_hook(lambda *_: ran.append("every"))
     seen = audit(model, optimizer)
     handle.remove()
     assert ran == []
@@ -290,7 +291,9 @@ def test_trap_7_weight_decay_and_a_step_hook_regularise_twice():
 
 def test_parameters_in_no_group_and_in_two_optimisers_are_found():
     model = small()
-    seen = audit(model, [torch.optim.SGD([model[0].weight], lr=0.1, weight_decay=0.1), torch.optim.SGD(model[0].parameters(), lr=0.1)])
+    seen = audit(
+        model, [torch.optim.SGD([model[0].weight], lr=0.1, weight_decay=0.1), torch.optim.SGD(model[0].parameters(), lr=0.1)]
+    )
     assert finding(seen, "held_twice").message.startswith("1 parameters are held by SGD 1[0] and SGD 2[0]")
     assert finding(seen, "in_no_group").names == ("1.weight", "1.bias", "3.weight", "3.bias")
     assert seen["3.weight"].groups == ()

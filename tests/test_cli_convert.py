@@ -72,6 +72,7 @@ MISTAKES = {
     "no unit": ("convert 0.01 --to adamw", ["--from is missing", "sum/keras", "timescale"]),
     "no target": ("convert 0.01 --from keras", ["--to is missing"]),
     "no value": ("convert --from keras --to adamw", ["Missing argument 'value'", "convert --help"]),
+    "negative without a nought": ("convert -.01 --from keras --to adamw", ["-.01 is negative"]),
     "negative": ("convert -0.01 --from keras --to adamw", ["-0.01 is negative", "0 or a positive number"]),
     "not a number": ("convert much --from keras --to adamw", ["'value'", "valid number"]),
     "NaN": ("convert nan --from keras --to adamw", ["λ is nan", "finite number"]),

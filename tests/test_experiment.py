@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import shrinkwise as sw
-from shrinkwise.errors import DataError, ModelError, SettingError, ShrinkwiseError
+from shrinkwise.errors import DataError, ModelError, SettingError, ShrinkwiseError, UnitError
 from shrinkwise.experiments.data import Dataset, choose_rows
 from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.grid import grid
@@ -266,3 +266,15 @@ def test_mnist_under_label_noise_l2_helps_and_one_collapses(shared_data, tmp_pat
     collapsed = {(row.condition.label_noise, row.variant["l2"]): row.collapsed for row in result.answer.rows}
     assert collapsed[0.2, 1] == 10
     assert collapsed[0.2, 0] == 0
+
+
+@pytest.mark.parametrize("unit", ["adamw", "timescale", "independent"])
+def test_a_unit_of_decoupled_decay_is_refused_before_anything_runs(unit):
+    with pytest.raises(UnitError, match="use convert|Use convert"):
+        small_experiment(unit=unit)
+
+
+def test_a_unit_that_needs_the_batch_gets_it():
+    experiment = small_experiment(unit="sklearn-mlp", variants=grid(l2=[0, 6.4]), epochs=1)
+    lams = {record.lam for record in experiment.run(progress=False).records}
+    assert lams == {0.0, 6.4 / experiment.recipe.batch_size}

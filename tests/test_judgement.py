@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import laws
 from cases import MODELS, CustomNorm, MisleadingNames, Mixer, TiedLanguageModel
 from shrinkwise.errors import ModelError
-from shrinkwise.regularization.rules import Role, chosen, place, unknown_left_free
+from shrinkwise.regularization.rules import Role, chosen, judgement, place, unknown_left_free
 from shrinkwise.regularization.rules.roles import plain_type
 from shrinkwise.seeding import isolated_rng
 
@@ -58,17 +58,22 @@ def test_a_type_that_only_sounds_like_a_norm_is_none(type_name):
 
 BY_NAME = {
     "bias": ("bias", (4,), Role.BIAS),
-    "bias of rows and columns": ("bias", (4, 4), Role.UNKNOWN),
+    "a bias for each expert": ("down_proj_bias", (4, 4), Role.BIAS),
+    "bias of attention": ("pos_bias_u", (4, 4), Role.BIAS),
+    "sinks": ("sinks", (4,), Role.BIAS),
     "unbiased": ("unbiased", (4,), Role.UNKNOWN),
     "class token": ("cls_token", (1, 1, 4), Role.TOKEN),
     "register tokens": ("register_tokens", (1, 3, 4), Role.TOKEN),
     "positions": ("pos_embed", (1, 9, 4), Role.TOKEN),
     "positions without a batch": ("positional_embedding", (9, 4), Role.TOKEN),
+    "positions of rows": ("rel_pos_h", (9, 4), Role.TOKEN),
+    "patches": ("patch_embed", (9, 4), Role.UNKNOWN),
     "tokenizer": ("tokenizer", (9, 4), Role.UNKNOWN),
     "temperature": ("temperature", (), Role.SCALE),
     "one element": ("temperature", (1, 1), Role.SCALE),
     "logit scale": ("logit_scale", (), Role.SCALE),
     "gamma of a layer scale": ("gamma", (4, 1, 1), Role.SCALE),
+    "mixing in time": ("time_mix_key", (1, 1, 4), Role.SCALE),
     "gamma of rows and columns": ("gamma", (4, 4), Role.UNKNOWN),
     "rates of a state space": ("A_log", (4, 3), Role.SCALE),
     "D alone": ("D", (4,), Role.UNKNOWN),
@@ -79,6 +84,10 @@ BY_NAME = {
 @pytest.mark.parametrize(("name", "shape", "role"), BY_NAME.values(), ids=BY_NAME)
 def test_a_name_decides_only_where_no_type_does_and_the_shape_fits(name, shape, role):
     assert role_of(holding(name, *shape)) is role
+
+
+def test_no_name_makes_a_weight():
+    assert Role.WEIGHT not in {*judgement._BY_NAME.values(), *judgement._VECTORS_BY_NAME.values()}
 
 
 def test_the_list_that_holds_a_parameter_gives_it_its_name():
@@ -222,16 +231,6 @@ def test_the_magnitude_of_weight_norm_stands_for_the_norm_of_the_weight(name):
     (magnitude,) = chosen(place(model))
     torch.testing.assert_close(magnitude.parameter.square().sum(), model.weight.square().sum())
     assert "g² is the squared norm" in magnitude.why
-
-
-def test_an_empty_container_can_be_parametrised():
-    class Empty(nn.Sequential):
-        def __init__(self):
-            super().__init__()
-            self.bias = nn.Parameter(torch.ones(2))
-
-    (placed,) = place(parametrize.register_parametrization(Empty(), "bias", nn.Tanh()))
-    assert placed.types == (Empty,)
 
 
 def test_a_parametrised_module_keeps_the_type_that_its_author_wrote():

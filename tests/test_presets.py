@@ -56,6 +56,13 @@ def named(**children):
     return model
 
 
+def test_timm_frees_a_bias_of_rows_and_columns_only_inside_a_module():
+    layer = nn.Module()
+    layer.bias = nn.Parameter(torch.ones(2, 2))
+    assert names(layer, "timm") == {"bias"}
+    assert names(named(layer=layer), "timm") == set()
+
+
 HF_NAMES = {
     "the model itself is a norm": lambda: nn.LayerNorm(3),
     "norm as a part": lambda: named(norm=nn.BatchNorm1d(3), norm_f=nn.BatchNorm1d(3), prenorm=nn.BatchNorm1d(3)),

@@ -72,7 +72,7 @@ def _usage(error: TyperException, argv: Sequence[str]) -> SettingError:
     command = argv[0] if argv and argv[0] in _commands() else ""
     if option := getattr(error, "option_name", None):
         if type(error).__name__ == "NoSuchOption":
-            if option[1:].isdigit():
+            if option[1:] in "0123456789.":
                 number = next(word for word in argv if word.startswith(option))
                 return SettingError(f"{number} is negative", "it stands where a strength does", "give 0 or a positive number")
             known = [flag for flag in _flags(command) if flag.startswith("--")]

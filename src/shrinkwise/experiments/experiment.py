@@ -28,7 +28,7 @@ from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
 from shrinkwise.regularization.rules import ApplyTo
-from shrinkwise.regularization.strength import find_unit
+from shrinkwise.regularization.strength import find_unit, to_lam
 
 SELECTIONS = ("last", "best-val")
 
@@ -103,7 +103,7 @@ class Experiment:
             optimizer=optimizer or NamedOptimizer("sgd", lr=0.05),
             epochs=epochs,
             batch_size=batch_size,
-            unit=find_unit(unit).name,
+            unit=_penalty_unit(unit),
             apply_to=apply_to,
             threads=threads,
         )
@@ -193,3 +193,9 @@ def _check_counts(**counts: int) -> None:
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise SettingError(f"{name} is {value!r}", f"{name} is one of {', '.join(choices)} here", did_you_mean(value, choices))
+
+
+def _penalty_unit(name: str) -> str:
+    """Return a unit's name; that of a decay, which is no penalty, is refused before anything runs."""
+    to_lam(1.0, name, n_samples=1, batch_size=1)
+    return find_unit(name).name

@@ -57,7 +57,7 @@ class _Run:
         self.task = recipe.task
         self.x, self.y = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train)
         self.x_val, self.y_val = torch.from_numpy(split.x_val), torch.from_numpy(split.y_val)
-        self.lam = to_lam(float(key.variant.get("l2", 0.0)), recipe.unit, n_samples=len(self.y))
+        self.lam = to_lam(float(key.variant.get("l2", 0.0)), recipe.unit, n_samples=len(self.y), batch_size=recipe.batch_size)
         self.model = build_model(recipe, key.variant, key.seed, self.x[:2])
         place_dropout(self.model, derive("dropout", key.seed))
         groups = param_groups(self.model, self.lam, apply_to=recipe.apply_to)

@@ -94,7 +94,7 @@ class Bound:
         * ``coupled``: each penalty's gradient is added to ``grad`` before the step, in place; with L2, what ``weight_decay`` of SGD
           does. Under Adam the sum is rescaled with the rest.
         * ``decoupled``: before the optimiser's own step each weight takes a step of length ``lr`` on the penalty alone; with L2 it
-          is decoupled decay, AdamW's.
+          is decoupled decay, AdamW's. Several kinds act one after another.
         * ``proximal``: after the optimiser's step the penalty's proximal operator is applied with step ``lr``; sparse penalties
           then give exact zeros (proximal gradient descent; Parikh and Boyd, 2014, section 4.2).
 
@@ -154,11 +154,15 @@ class Bound:
 
     def _follow(self, optimizers: list[Optimizer]) -> None:
         self._clocks = [Clock.of(optimizer) for optimizer in optimizers]
-        self._batches = tuple(
-            (batch, clock) for clock in self._clocks for batch in batches(self.terms, group_of_each(clock.optimizer))
-        )
+        found: list[tuple[Batch, Clock | None]] = []
+        left = {id(placement.parameter) for placement in self.placements}
         for clock in self._clocks:
+            # A parameter that several optimisers hold has one value, at the rate of the first.
+            group_of = {key: group for key, group in group_of_each(clock.optimizer).items() if key in left}
+            left -= group_of.keys()
+            found += [(batch, clock) for batch in batches(self.terms, group_of)]
             clock.tell(self)
+        self._batches = tuple(found)
         self.refresh()
 
     def _current(self) -> tuple[tuple[Batch, Clock | None], ...]:

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.apply.attach import Acting, acting_on
 from shrinkwise.regularization.apply.batch import Term
-from shrinkwise.regularization.apply.optimizers import decay_of_each, listed
+from shrinkwise.regularization.apply.optimizers import counted, decay_of_each
 
 
 class InLoss(Protocol):
@@ -79,8 +79,7 @@ def check_single(terms: Iterable[Term], optimizer: Optimizer, what: str, mend: s
 
 def _refuse(doubled: Mapping[tuple[str, str], Sequence[str]], what: str, mend: str) -> None:
     for (kind, other), names in doubled.items():
-        fact = f"{kind} acts twice on {len(names)} parameter{'s' if len(names) > 1 else ''} ({listed(names)})"
-        raise SettingError(fact, f"it acts {what}, and {other}", mend)
+        raise SettingError(f"{kind} acts twice on {counted(names)}", f"it acts {what}, and {other}", mend)
 
 
 def recheck_after_load(acting: Acting, optimizer: Optimizer, what: str, mend: str) -> RemovableHandle:

@@ -53,15 +53,19 @@ def check_held(placements: Iterable[Placement], optimizers: Sequence[Optimizer])
     held = {id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]}
     missing = [placement.name for placement in placements if id(placement.parameter) not in held]
     if missing:
-        names = listed(missing)
         cause = "they are penalised, and no group of the optimiser holds them, so nothing would act on them"
         mend = (
             "bind the model whose parameters the optimiser was made from, after sharding or loading; "
             "or give all optimisers at once: bound.attach(first, second)"
         )
-        raise SettingError(f"the optimiser lacks {len(missing)} parameters ({names})", cause, mend)
+        raise SettingError(f"the optimiser lacks {counted(missing)}", cause, mend)
 
 
-def listed(names: Sequence[str], at_most: int = 4) -> str:
-    """Join names, the first few of them."""
-    return ", ".join(names[:at_most]) + (", ..." if len(names) > at_most else "")
+def counted(names: Sequence[str], at_most: int = 4) -> str:
+    """Return how many parameters there are, and the names of the first few.
+
+    >>> counted(["head.weight"])
+    '1 parameter (head.weight)'
+    """
+    more = ", ..." if len(names) > at_most else ""
+    return f"{len(names)} parameter{'s' if len(names) > 1 else ''} ({', '.join(names[:at_most])}{more})"

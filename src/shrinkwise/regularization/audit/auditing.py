@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,17 +17,17 @@ from shrinkwise.regularization.audit.exact import step_exactly
 from shrinkwise.regularization.audit.findings import Seen, findings_in
 from shrinkwise.regularization.audit.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
 from shrinkwise.regularization.audit.groups import Group, groups_of_each, step_hooks
-from shrinkwise.regularization.audit.invariance import scale_invariant
-from shrinkwise.regularization.audit.loss_terms import Loss, terms_in_loss
+from shrinkwise.regularization.audit.invariance import call, scale_invariant
+from shrinkwise.regularization.audit.loss_terms import Loss, evaluate, terms_in_loss
 from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.audit.reading import Evidence, read_parameter
 from shrinkwise.regularization.audit.result import Audit
-from shrinkwise.regularization.audit.snapshot import only_looking
+from shrinkwise.regularization.audit.snapshot import Snapshot, only_looking
 from shrinkwise.regularization.audit.standins import CannotRebuildError, has_standin, measure
 from shrinkwise.regularization.audit.subject import Subject, read_subject
 from shrinkwise.regularization.rules import Placement, Role, place
 
-_CAN_BE_INVARIANT = (Role.WEIGHT, Role.LORA, Role.UNKNOWN)
+_CAN_BE_INVARIANT = (Role.WEIGHT, Role.DIRECTION, Role.LORA, Role.UNKNOWN)
 
 
 def audit(
@@ -45,8 +47,9 @@ def audit(
     Args:
         model: A module, wrapped or not; a tuple of a module and its optimisers; a LightningModule; a Hugging Face Trainer.
         optimizer: An optimiser, or several in a list. Without one, only roles and what ``loss`` and ``inputs`` show.
-        inputs: One batch: what ``loss`` takes; and what the model takes, where weights are doubled in train mode to see whether the
-            output stays (a tensor, a tuple of positional arguments, or a mapping of keyword arguments). One forward pass a weight.
+        inputs: One batch, as ``loss`` takes it; without a loss as the model takes it: a tensor, a tuple of positional or a mapping
+            of keyword arguments. Each weight that shrinks is doubled in train mode to see whether the output stays, a forward pass
+            for each.
         loss: ``loss(model, inputs)``, the tensor that is minimised: penalties in it are found, and rows that gradient hooks freeze.
         exact: Step the real optimiser with zero gradients, step hooks included, and put back parameters, buffers, gradients, state
             and random generators to the last bit. The host needs room for a copy of them all. What a hook writes elsewhere stays.
@@ -82,12 +85,18 @@ def audit(
         _measure(subject, evidence, not_checked, exact=exact)
     else:
         not_checked.append("what shrinks: no optimiser was given")
-    candidates = [p.parameter for p in placements if p.role in _CAN_BE_INVARIANT and not p.is_frozen]
-    _look(subject.model, inputs, loss, candidates, evidence, not_checked)
-    parameters = tuple(read_parameter(placed, held.get(id(placed.parameter), []), evidence) for placed in placements)
+    inner = _unwrapped(subject.model)
+    with only_looking(inner) as kept, _eager():
+        _look_at_loss(inner, loss, inputs, evidence, not_checked)
+        parameters = tuple(read_parameter(placed, held.get(id(placed.parameter), []), evidence) for placed in placements)
+        if inputs is None and loss is None:
+            not_checked.append("scale-invariant weights: no inputs were given")
+        else:
+            run = partial(call, inner, inputs) if loss is None else partial(evaluate, inner, loss, inputs)
+            parameters = _with_invariance(subject, placements, parameters, run, kept, not_checked)
     seen = _seen(subject, placements, parameters, held, evidence)
     names = tuple(type(optimizer).__name__ for optimizer in subject.optimizers)
-    return Audit(type(_unwrapped(subject.model)).__name__, names, parameters, findings_in(seen), tuple(not_checked), depth or 0)
+    return Audit(type(inner).__name__, names, parameters, findings_in(seen), tuple(not_checked), depth or 0)
 
 
 def _check_made(placements: Sequence[Placement]) -> None:
@@ -130,31 +139,40 @@ def _measure(subject: Subject, evidence: Evidence, not_checked: list[str], *, ex
             not_checked.append(f"{what} of {name}: exact=True runs them")
 
 
-def _look(
-    model: nn.Module,
-    inputs: Any,
-    loss: Loss | None,
-    candidates: Sequence[nn.Parameter],
-    evidence: Evidence,
+def _look_at_loss(model: nn.Module, loss: Loss | None, inputs: Any, evidence: Evidence, not_checked: list[str]) -> None:
+    evidence.frozen_rows = padding_rows(model)
+    n_hooked = len(hooked(model))
+    if loss is not None:
+        evidence.in_loss = terms_in_loss(model, loss, inputs)
+        evidence.frozen_rows |= rows_zeroed_by_hooks(model, loss, inputs) if n_hooked else {}
+        return
+    not_checked.append("penalties in the loss: no loss was given")
+    if n_hooked:
+        not_checked.append(f"gradient hooks on {n_hooked} parameters, which may freeze rows: no loss was given")
+
+
+def _with_invariance(
+    subject: Subject,
+    placements: Sequence[Placement],
+    parameters: tuple[AuditedParameter, ...],
+    run: Callable[[], Any],
+    kept: Snapshot,
     not_checked: list[str],
-) -> None:
-    """Look at what the loss and a forward pass show, and put everything back."""
-    inner = _unwrapped(model)
-    evidence.frozen_rows = padding_rows(inner)
-    with only_looking(inner), _eager():
-        if loss is None:
-            not_checked.append("penalties in the loss: no loss was given")
-            if hooked(inner):
-                not_checked.append(f"gradient hooks on {len(hooked(inner))} parameters, which may freeze rows: no loss was given")
-        else:
-            evidence.in_loss = terms_in_loss(inner, loss, inputs)
-            if hooked(inner):
-                evidence.frozen_rows |= rows_zeroed_by_hooks(inner, loss, inputs)
-        if inputs is None:
-            not_checked.append("scale-invariant weights: no inputs were given")
-        else:
-            evidence.tried = frozenset(map(id, candidates))
-            evidence.invariant = scale_invariant(inner, inputs, candidates)
+) -> tuple[AuditedParameter, ...]:
+    """Double each weight that is regularised, or each weight where there is no optimiser, and see whether the output stays."""
+    tried = {
+        id(placed.parameter): placed.parameter
+        for placed, seen in zip(placements, parameters, strict=True)
+        if placed.role in _CAN_BE_INVARIANT and not placed.is_frozen and (seen.is_regularised or not subject.optimizers)
+    }
+    invariant = scale_invariant(_unwrapped(subject.model), run, list(tried.values()), kept)
+    if invariant is None:
+        not_checked.append("scale-invariant weights: the loss calls no module of the model")
+        return parameters
+    return tuple(
+        replace(seen, is_scale_invariant=id(placed.parameter) in invariant) if id(placed.parameter) in tried else seen
+        for placed, seen in zip(placements, parameters, strict=True)
+    )
 
 
 def _seen(

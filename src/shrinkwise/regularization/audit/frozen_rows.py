@@ -60,8 +60,7 @@ def rows_zeroed_by_hooks(model: nn.Module, loss: Loss, inputs: Any) -> dict[int,
     handles = []
     for parameter in parameters:
         handle = parameter.register_hook(partial(_note, before, id(parameter)))
-        # First of all hooks: it sees what the others are given.
-        parameter._backward_hooks.move_to_end(handle.id, last=False)  # type: ignore[union-attr]
+        _put_first(handle.id, parameter._backward_hooks)
         handles.append(handle)
     try:
         after = torch.autograd.grad(value.sum(), parameters, allow_unused=True)
@@ -75,6 +74,14 @@ def rows_zeroed_by_hooks(model: nn.Module, loss: Loss, inputs: Any) -> dict[int,
             if stopped:
                 found[id(parameter)] = _described(stopped, len(before[id(parameter)]))
     return found
+
+
+def _put_first(key: int, hooks: Any) -> None:
+    """Let a hook see what the others are given; torch reads the plain dict beneath, so the order is made by filling it anew."""
+    items = dict(hooks)
+    hooks.clear()
+    hooks[key] = items.pop(key)
+    hooks.update(items)
 
 
 def _note(seen: dict[int, torch.Tensor], key: int, gradient: torch.Tensor) -> None:

@@ -6,18 +6,17 @@ gradient of the loss with respect to the leaf is then exactly the penalty's, wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.audit.action import Action
 from shrinkwise.regularization.audit.arithmetic import parts
+from shrinkwise.regularization.audit.forwards import Forwards, watched
 from shrinkwise.seeding import isolated_rng, torch_generator
 
 Loss = Callable[[nn.Module, Any], torch.Tensor]
@@ -71,8 +70,7 @@ def evaluate(model: nn.Module, loss: Loss, inputs: Any) -> torch.Tensor:
 
 
 def _gradients(model: nn.Module, loss: Loss, inputs: Any, scale: float) -> dict[int, torch.Tensor]:
-    apart = _Apart(model, scale)
-    with _counted_depth(model, apart), apart, torch.enable_grad():
+    with watched(model) as forwards, _Apart(model, scale, forwards) as apart, torch.enable_grad():
         value = evaluate(model, loss, inputs)
     leaves = apart.leaves
     if not leaves or not value.requires_grad:
@@ -84,15 +82,14 @@ def _gradients(model: nn.Module, loss: Loss, inputs: Any, scale: float) -> dict[
 class _Apart(TorchFunctionMode):
     """Gives every use of a parameter outside the model's forward passes a leaf instead."""
 
-    def __init__(self, model: nn.Module, scale: float) -> None:
+    def __init__(self, model: nn.Module, scale: float, forwards: Forwards) -> None:
         super().__init__()
-        self.depth = 0
-        self.scale = scale
+        self.forwards, self.scale = forwards, scale
         self.parameters = {id(p): p for p in model.parameters() if p.is_floating_point()}
         self.leaves: dict[int, torch.Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        if self.depth == 0:
+        if not self.forwards.depth:
             args, kwargs = self._replaced(args), self._replaced(kwargs or {})
         return func(*args, **(kwargs or {}))
 
@@ -110,25 +107,6 @@ class _Apart(TorchFunctionMode):
             point = _point(parameter, self.scale)
             self.leaves[id(parameter)] = point.requires_grad_(parameter.requires_grad)
         return self.leaves[id(parameter)]
-
-
-@contextmanager
-def _counted_depth(model: nn.Module, apart: _Apart) -> Iterator[None]:
-    """Tell how many of the model's modules are in their forward pass."""
-    own = {id(module) for module in model.modules()}
-
-    def enter(module: nn.Module, args: Any) -> None:
-        apart.depth += id(module) in own
-
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        apart.depth -= id(module) in own
-
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @torch.no_grad()

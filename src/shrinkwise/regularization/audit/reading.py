@@ -24,8 +24,6 @@ class Evidence:
         real_by_hooks: What of it hooks removed, and whether in proportion to the weight.
         in_loss: Penalties in the loss.
         frozen_rows: Rows that have no gradient.
-        tried: Parameters that were doubled.
-        invariant: Those whose doubling left the output as it was.
     """
 
     standins: list[dict[int, Measured]] = field(default_factory=list)
@@ -33,8 +31,6 @@ class Evidence:
     real_by_hooks: dict[int, tuple[float, bool]] = field(default_factory=dict)
     in_loss: dict[int, tuple[Action, ...]] = field(default_factory=dict)
     frozen_rows: dict[int, str] = field(default_factory=dict)
-    tried: frozenset[int] = frozenset()
-    invariant: frozenset[int] = frozenset()
 
 
 def read_parameter(placed: Placement, groups: Sequence[Group], evidence: Evidence) -> AuditedParameter:
@@ -60,7 +56,6 @@ def read_parameter(placed: Placement, groups: Sequence[Group], evidence: Evidenc
         unrounded_shrink=_together([one.unrounded for one in measured]) if measured else None,
         is_lost=any(one.is_lost for one in measured),
         is_proportional=all(one.is_proportional for one in measured) if measured else None,
-        is_scale_invariant=key in evidence.invariant if key in evidence.tried else None,
         is_frozen=placed.is_frozen,
         groups=tuple(group.label for group in groups),
         lr=groups[0].lr if groups else None,

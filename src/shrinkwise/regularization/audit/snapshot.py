@@ -38,10 +38,11 @@ class Snapshot:
         self._puts_back: list[Callable[[], object]] = []
         self._seen: dict[int, Any] = {}
         self._values: dict[int, torch.Tensor] = {}
-        for module in modules:
-            self._keep(vars(module), 0)
+        # Hooks first: what is met once is not entered again, and an optimiser's own entries lead to its hooks.
         for hook in hooks:
             self._keep(hook, _HOOK_DEPTH)
+        for module in modules:
+            self._keep(vars(module), 0)
         self._puts_back += [_kept_torch_rng(), _kept_numpy_rng(), _kept_python_rng()]
 
     @torch.no_grad()

@@ -27,8 +27,8 @@ from shrinkwise.seeding import isolated_rng, torch_generator
 
 _SIDE = 4
 _TYPICAL_SIZE = 0.02
-_LATER = 6
-_AWAKE_LR = 1e-3
+_PROBE_STEPS = 6
+_PROBE_LR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -98,28 +98,44 @@ def has_standin(hook: Any) -> bool:
 def _laws(trial: _Trial, blocks: dict[int, torch.Tensor]) -> dict[int, dict[str, Any]]:
     """Learn what kind of shrink it is: from w, from 2w, with and without hooks, with the gradient that undoes a coupled decay."""
     doubled = {key: 2 * block for key, block in blocks.items()}
-    decays = {id(p): (group.get("weight_decay"), group.get("maximize")) for group in trial.groups for p in group["params"]}
-    undoing = {}
-    for key, block in blocks.items():
-        decay, is_maximized = decays[key]
-        undoing[key] = block * (float(decay or 0) * (1 if is_maximized else -1))
+    # Of few digits, so that weight_decay·w is exact and a coupled decay is undone to the last bit: Adam would blow up any rest.
+    round_ = {key: block.bfloat16().to(block.dtype) for key, block in blocks.items()}
+    decays = {id(p): _signed_decay(group) for group in trial.groups for p in group["params"]}
+    undoing = {key: block * -decays[key] for key, block in round_.items()}
     once, twice = trial.shrinks(blocks), trial.shrinks(doubled)
     hooked, hooked_twice = once, twice
     if trial.hooks():
         hooked, hooked_twice = trial.shrinks(blocks, with_hooks=True), trial.shrinks(doubled, with_hooks=True)
     # Some optimisers, such as RAdam, become adaptive only after a few steps.
-    later, later_twice = trial.shrinks(blocks, later=True), trial.shrinks(doubled, later=True)
-    left = trial.shrinks(blocks, gradients=undoing, later=True)
+    later, later_twice = trial.shrinks(blocks, is_probe=True), trial.shrinks(doubled, is_probe=True)
+    left = trial.shrinks(round_, gradients=undoing, is_probe=True)
     return {
         key: {
             "unrounded": hooked[key],
             "by_hooks": hooked[key] - once[key],
             "is_proportional": is_same_fraction(later[key], later_twice[key]),
             "is_hook_proportional": is_same_fraction(hooked[key] - once[key], hooked_twice[key] - twice[key]),
-            "is_coupled": abs(left[key]) < 1e-6 * abs(later[key]) if later[key] and decays[key][0] else None,
+            "is_coupled": abs(left[key]) < 1e-6 * abs(later[key]) if later[key] and decays[key] else None,
         }
         for key in blocks
     }
+
+
+def _signed_decay(group: dict[str, Any]) -> float:
+    """Return the decay as a gradient is added to it, with as many digits as a float32 has."""
+    decay = torch.tensor(float(group.get("weight_decay") or 0), dtype=torch.float32).item()
+    return -decay if group.get("maximize") else decay
+
+
+def _probing(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that a probe changes: steps so short that no weight crosses zero, a decay of few digits."""
+    changed: dict[str, Any] = {}
+    lr = options.get("lr")
+    if lr is not None:
+        changed["lr"] = torch.full_like(lr, _PROBE_LR) if isinstance(lr, torch.Tensor) else _PROBE_LR
+    if isinstance(options.get("weight_decay"), float):
+        changed["weight_decay"] = abs(_signed_decay(options))
+    return changed
 
 
 def is_same_fraction(once: float, twice: float) -> bool:
@@ -148,14 +164,11 @@ class _Trial:
         *,
         gradients: dict[int, torch.Tensor] | None = None,
         with_hooks: bool = False,
-        later: bool = False,
+        is_probe: bool = False,
     ) -> dict[int, float]:
-        """Return the fraction of each block that a step removes, or some steps at a learning rate above 0 for what happens later.
-
-        Gradients are zero, or those given.
-        """
+        """Return the fraction of each block that one step removes or, as a probe, a few short ones; gradients are zero or given."""
         standins = {key: self._standin(key, block, gradients) for key, block in blocks.items()}
-        groups = [group for group in self._groups(standins, awake=later) if group["params"]]
+        groups = [group for group in self._groups(standins, is_probe=is_probe) if group["params"]]
         if not groups:
             return {}
         try:
@@ -163,7 +176,7 @@ class _Trial:
                 optimizer = _like(self.optimizer, groups)
                 if with_hooks:
                     self._register(optimizer, standins)
-                for _ in range(_LATER if later else 1):
+                for _ in range(_PROBE_STEPS if is_probe else 1):
                     step(optimizer)
         except Exception as error:
             raise CannotRebuildError(f"{type(error).__name__}: {error}") from error
@@ -177,11 +190,11 @@ class _Trial:
             standin.grad = grad.to_sparse(1) if key in self.sparse else grad
         return standin
 
-    def _groups(self, standins: dict[int, nn.Parameter], *, awake: bool) -> Iterator[dict[str, Any]]:
+    def _groups(self, standins: dict[int, nn.Parameter], *, is_probe: bool) -> Iterator[dict[str, Any]]:
         for group in self.groups:
             options = copy.deepcopy({name: value for name, value in group.items() if name not in ("params", "param_names")})
-            if awake and "lr" in options and not options["lr"]:
-                options["lr"] = options["lr"] + _AWAKE_LR
+            if is_probe:
+                options |= _probing(options)
             yield {"params": [standins[id(p)] for p in group["params"] if id(p) in standins], **options}
 
     def _register(self, optimizer: Optimizer, standins: dict[int, nn.Parameter]) -> None:

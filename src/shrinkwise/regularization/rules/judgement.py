@@ -21,27 +21,39 @@ _LORA_FACTORS = frozenset({"lora_a", "lora_b", "lora_embedding_a", "lora_embeddi
 # LlamaRMSNorm, T5LayerNorm, GroupNorm32, RMSNormGated, norm; but not Normal or Normalizer.
 _NORM_IN_NAME = re.compile(r"Norm(?![a-z])|norm$")
 
+# Any shape: a bias for each expert is a matrix too, and rates of a state space have rows and columns.
 _BY_NAME: Mapping[str, Role] = {
     "bias": Role.BIAS,
     "*_bias": Role.BIAS,
+    "*bias_[uv]": Role.BIAS,
     "*_token": Role.TOKEN,
     "*_tokens": Role.TOKEN,
-    "pos_embed": Role.TOKEN,
-    "*_pos_embed": Role.TOKEN,
-    "pos_embedding": Role.TOKEN,
-    "*position_embedding*": Role.TOKEN,
-    "positional_embedding": Role.TOKEN,
-    "class_embedding": Role.TOKEN,
-    "masked_spec_embed": Role.TOKEN,
+    "*pos_embed*": Role.TOKEN,
+    "*position_embed*": Role.TOKEN,
+    "*positional_e[mn]*": Role.TOKEN,
+    "rel_pos_[hw]": Role.TOKEN,
     "relative_position_bias_table": Role.TOKEN,
+    "class_embedding": Role.TOKEN,
+    "level_embed": Role.TOKEN,
+    "masked_spec_embed": Role.TOKEN,
     "A_log": Role.SCALE,
-    "*scale": Role.SCALE,
-    "*scale_parameter": Role.SCALE,
-    "lambda[0-9]": Role.SCALE,
-    "lambda_[0-9]": Role.SCALE,
-    "gamma": Role.SCALE,
 }
-"""Own names that the field uses for one thing only, for parameters that a module of no known type holds directly."""
+_VECTORS_BY_NAME: Mapping[str, Role] = {
+    "sinks": Role.BIAS,
+    "*scale": Role.SCALE,
+    "*scaling": Role.SCALE,
+    "*scale_parameter": Role.SCALE,
+    "layer_scale*": Role.SCALE,
+    "lambda*": Role.SCALE,
+    "gamma*": Role.SCALE,
+    "*_gamma": Role.SCALE,
+    "alpha": Role.SCALE,
+    "time_*": Role.SCALE,
+}
+"""Own names that the field uses for one thing only, for parameters that a module of no known type holds directly.
+
+None of them makes a weight: what is penalised is never decided by a name.
+"""
 
 _DIRECTION = "direction of {holder}, whose norm {by} fixes: L2 on it changes only the effective learning rate"
 _MAGNITUDE = "{role} of {holder}, its magnitude g under weight_norm: g² is the squared norm of its slice of the weight"
@@ -118,10 +130,10 @@ def _by_name(site: Site) -> Judgement:
     holder = site.holder.__name__
     if _NORM_IN_NAME.search(holder) and site.is_vector:
         return Judgement(Role.NORM, f"norm by the name of its type {holder}")
-    role = next((role for pattern, role in _BY_NAME.items() if fnmatchcase(site.own_name, pattern)), None)
-    # A table of tokens and the rates of a state space have rows and columns; a bias or a scale has not.
-    if role is Role.TOKEN or site.own_name == "A_log" or (role and site.is_vector):
-        return Judgement(role or Role.SCALE, f"{role} by its name {site.own_name} in {holder}")
+    named = (*_BY_NAME.items(), *(_VECTORS_BY_NAME.items() if site.is_vector else ()))
+    role = next((role for pattern, role in named if fnmatchcase(site.own_name, pattern)), None)
+    if role is not None:
+        return Judgement(role, f"{role} by its name {site.own_name} in {holder}")
     if site.own_name == "D" and hasattr(site.owner, "A_log"):
         return Judgement(Role.SCALE, f"scale by its name D, beside A_log in {holder}")
     if site.is_vector and "LayerScale" in holder:

@@ -112,13 +112,7 @@ KINDS = (
     Kind(("transformers.models.*Router",), _LINEAR),
     Kind(
         ("transformers.models.*Experts",),
-        {
-            "gate_up_proj": Role.WEIGHT,
-            "gate_proj": Role.WEIGHT,
-            "up_proj": Role.WEIGHT,
-            "down_proj": Role.WEIGHT,
-            "*_bias": Role.BIAS,
-        },
+        {"weight": Role.WEIGHT, "*_proj": Role.WEIGHT, "*bias": Role.BIAS},
         note="one matrix an expert",
     ),
     Kind(("peft.tuners.lora.dora.DoraLinearLayer",), {"weight": Role.SCALE}, note="the magnitudes of DoRA"),

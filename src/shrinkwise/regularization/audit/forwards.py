@@ -1,0 +1,65 @@
+"""Which of a model's modules are in their forward pass, and what the outermost of them give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+
+@dataclass
+class Forwards:
+    """What is going on in a model.
+
+    Attributes:
+        depth: How many of its modules are in their forward pass now.
+        outputs: What the outermost calls of its modules gave, in their order.
+    """
+
+    depth: int = 0
+    outputs: list[Any] = field(default_factory=list)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return copies of the floating-point tensors in the outputs."""
+        return [tensor.detach().clone() for tensor in _tensors(self.outputs) if tensor.is_floating_point()]
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[Forwards]:
+    """Watch the forward passes of a model's own modules."""
+    own = {id(module) for module in model.modules()}
+    forwards = Forwards()
+
+    def enter(module: nn.Module, args: Any) -> None:
+        forwards.depth += id(module) in own
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        if id(module) in own:
+            forwards.depth -= 1
+            if not forwards.depth:
+                forwards.outputs.append(output)
+
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    try:
+        yield forwards
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(output: Any) -> Iterator[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for item in output.values():
+            yield from _tensors(item)
+    elif isinstance(output, list | tuple):
+        for item in output:
+            yield from _tensors(item)
+    elif hasattr(output, "__dict__"):
+        yield from _tensors(vars(output))
