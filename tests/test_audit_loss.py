@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from shrinkwise.errors import SettingError
+from shrinkwise.errors import ModelError, SettingError
 from shrinkwise.regularization.apply import Regularizer, param_groups
 from shrinkwise.regularization.audit import audit
 from shrinkwise.seeding import isolated_rng, torch_generator
@@ -256,7 +256,7 @@ MISTAKES = {
     "a loss that fails": ({"loss": lambda model, batch: model(batch)}, "loss(model, inputs) raised TypeError"),
     "a loss of many numbers": ({"loss": lambda model, batch: model(X)}, "loss(model, inputs) gave a Tensor of shape (10, 3)"),
     "a loss that is no tensor": ({"loss": lambda model, batch: 3.0}, "loss(model, inputs) gave a float"),
-    "inputs of another size": ({"inputs": X[:, :3]}, "the model raised RuntimeError"),
+    "inputs of another size": ({"inputs": X[:, :3]}, "Sequential does not run on the given inputs (RuntimeError"),
 }
 
 
@@ -264,7 +264,14 @@ MISTAKES = {
 def test_a_mistake_gives_one_message_with_the_mend(name):
     given, message = MISTAKES[name]
     model = classifier()
-    with pytest.raises(SettingError, match=re.escape(message)) as caught:
+    with pytest.raises((SettingError, ModelError), match=re.escape(message)) as caught:
         audit(model, torch.optim.AdamW(model.parameters()), **given)
     assert caught.value.mend
     assert model.training
+
+
+def test_a_batch_that_training_cannot_take_gives_one_message():
+    model = classifier().eval()
+    with pytest.raises(SettingError, match="the model raised ValueError"):
+        audit(model, torch.optim.AdamW(model.parameters()), inputs=X[:1])
+    assert not model.training

@@ -12,20 +12,33 @@ from torch.utils.data import DataLoader
 
 import shrinkwise as sw
 from shrinkwise.regularization.rules import disagreements
-from shrinkwise.seeding import isolated_rng, torch_generator
-
-transformers = pytest.importorskip("transformers")
-lightning = pytest.importorskip("lightning")
-pytest.importorskip("accelerate")
+from training_loops import (
+    BATCH,
+    LAM,
+    LR,
+    N_STEPS,
+    ROWS,
+    ForTrainer,
+    Module,
+    attached_to_sgd,
+    by_lightning,
+    by_trainer,
+    make_lightning,
+    make_loader,
+    make_network,
+    make_trainer,
+    sgd,
+    transformers,
+    weights_of,
+)
 
 pytestmark = [
     # Lightning asks torch's pytree in a way that torch has deprecated since.
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-    # Lightning would like more processes to load sixty rows, and logs at every 50th step by default.
+    # Lightning would like more processes to load a hundred rows.
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
 ]
 
-LR, LAM, N_STEPS, BATCH = 0.05, 0.3, 8, 8
 LOOPS = {
     "plain": {},
     "accumulated": {"accumulate": 2},
@@ -33,152 +46,20 @@ LOOPS = {
     "accumulated and clipped": {"accumulate": 2, "clip": 0.05},
 }
 every_loop = pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
-
-
-def _rows():
-    generator = torch_generator("trainers", "rows")
-    x = torch.randn(128, 6, dtype=torch.float64, generator=generator)
-    labels = torch.randint(3, (128,), generator=generator)
-    return [{"x": row, "labels": label} for row, label in zip(x, labels, strict=True)]
-
-
-ROWS = _rows()
-
-
-def _network():
-    with isolated_rng("trainers", "network"):
-        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 3)).double()
-
-
-def _weights(model):
-    """Return all parameters as one vector."""
-    return nn.utils.parameters_to_vector(model.parameters()).detach()
-
-
-def _sgd(model, weight_decay=0.0):
-    return torch.optim.SGD(sw.param_groups(model, weight_decay), lr=LR, momentum=0.9)
-
-
-def _attached(model, **penalties):
-    optimizer = _sgd(model)
-    sw.Regularizer(**penalties or {"l2": LAM}).bind(model).attach(optimizer)
-    return optimizer
-
-
-class _ForTrainer(nn.Module):
-    """What the Trainer asks of a model; with ``in_loss``, the textbook form of a penalty."""
-
-    def __init__(self, in_loss=None):
-        super().__init__()
-        self.net = _network()
-        self.in_loss = in_loss and in_loss.bind(self)
-
-    def forward(self, x, labels):
-        logits = self.net(x)
-        loss = nn.functional.cross_entropy(logits, labels)
-        return {"loss": loss if self.in_loss is None else loss + self.in_loss.penalty(), "logits": logits}
-
-
-def _trainer(model, folder, optimizer=None, kind=transformers.Trainer, *, accumulate=1, clip=0.0, **options):
-    arguments = transformers.TrainingArguments(
-        str(folder),
-        max_steps=N_STEPS,
-        per_device_train_batch_size=BATCH,
-        gradient_accumulation_steps=accumulate,
-        max_grad_norm=clip,
-        **{"use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no", **options},
-    )
-    trainer = kind(model, arguments, train_dataset=ROWS, optimizers=(optimizer, None))
-    trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
-    return trainer
-
-
-def _by_trainer(folder, make_optimizer, in_loss=None, **loop):
-    model = _ForTrainer(in_loss)
-    _trainer(model, folder, make_optimizer(model), **loop).train()
-    return _weights(model)
-
-
-class _Module(lightning.LightningModule):
-    """A LightningModule whose optimiser a test makes.
-
-    Args:
-        make_optimizer: Takes the module.
-        in_loss: A regularizer in its loss.
-        how: ``automatic``, or one of two manual ways to step.
-        clip: Largest norm of the gradients in manual optimisation.
-    """
-
-    def __init__(self, make_optimizer, in_loss=None, how="automatic", clip=0.0):
-        super().__init__()
-        self.net = _network()
-        self.make_optimizer, self.how, self.clip = make_optimizer, how, clip
-        self.automatic_optimization = how == "automatic"
-        self.in_loss = in_loss and in_loss.bind(self)
-
-    def loss(self, batch):
-        loss = nn.functional.cross_entropy(self.net(batch["x"]), batch["labels"])
-        return loss if self.in_loss is None else loss + self.in_loss.penalty()
-
-    def training_step(self, batch, index):
-        if self.automatic_optimization:
-            return self.loss(batch)
-        optimizer = self.optimizers()
-
-        def closure():
-            optimizer.zero_grad()
-            loss = self.loss(batch)
-            self.manual_backward(loss)
-            if self.clip:
-                self.clip_gradients(optimizer, self.clip, "norm")
-            return loss
-
-        if self.how == "manual closure":
-            optimizer.step(closure=closure)
-        else:
-            closure()
-            optimizer.step()
-        return None
-
-    def configure_optimizers(self):
-        return self.make_optimizer(self)
-
-
-def _lightning(*, accumulate=1, clip=0.0, **length):
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return lightning.Trainer(
-        accelerator="cpu",
-        accumulate_grad_batches=accumulate,
-        gradient_clip_val=clip or None,
-        **(length or {"max_steps": N_STEPS}),
-        **quiet,
-    )
-
-
-def _loader():
-    return DataLoader(ROWS, batch_size=BATCH)
-
-
-def _by_lightning(folder, make_optimizer, in_loss=None, **loop):
-    module = _Module(make_optimizer, in_loss)
-    _lightning(**loop).fit(module, _loader())
-    return _weights(module)
-
-
-every_library = pytest.mark.parametrize("train", [_by_trainer, _by_lightning], ids=["huggingface", "lightning"])
+every_library = pytest.mark.parametrize("train", [by_trainer, by_lightning], ids=["huggingface", "lightning"])
 
 
 @every_library
 @every_loop
 def test_attached_l2_is_the_optimisers_own_weight_decay(tmp_path, train, loop):
-    own = train(tmp_path, partial(_sgd, weight_decay=LAM), **loop)
-    torch.testing.assert_close(train(tmp_path, _attached, **loop), own, rtol=1e-12, atol=1e-14)
-    assert (own - train(tmp_path, _sgd, **loop)).abs().max() > 1e-3
+    own = train(tmp_path, partial(sgd, weight_decay=LAM), **loop)
+    torch.testing.assert_close(train(tmp_path, attached_to_sgd, **loop), own, rtol=1e-12, atol=1e-14)
+    assert (own - train(tmp_path, sgd, **loop)).abs().max() > 1e-3
 
 
 @every_library
 def test_attached_at_strength_zero_is_the_plain_run_to_the_last_bit(tmp_path, train):
-    assert torch.equal(train(tmp_path, partial(_attached, l2=0.0, l1=0.0)), train(tmp_path, _sgd))
+    assert torch.equal(train(tmp_path, partial(attached_to_sgd, l2=0.0, l1=0.0)), train(tmp_path, sgd))
 
 
 @every_library
@@ -198,35 +79,35 @@ PENALTIES = {"l2": {"l2": LAM}, "l2_sp and l1": {"l2_sp": 1.0, "l1": {"net.3": 0
 @every_library
 @pytest.mark.parametrize("penalties", PENALTIES.values(), ids=PENALTIES)
 def test_attached_penalties_are_the_textbooks_term_in_the_loss(tmp_path, train, penalties):
-    attached = train(tmp_path, partial(_attached, **penalties))
-    in_loss = train(tmp_path, _sgd, sw.Regularizer(**penalties))
+    attached = train(tmp_path, partial(attached_to_sgd, **penalties))
+    in_loss = train(tmp_path, sgd, sw.Regularizer(**penalties))
     torch.testing.assert_close(attached, in_loss, rtol=1e-10, atol=1e-12)
-    assert (attached - train(tmp_path, _sgd)).abs().max() > 1e-3
+    assert (attached - train(tmp_path, sgd)).abs().max() > 1e-3
 
 
 @every_library
 def test_trap_4_a_hook_acts_after_clipping_and_a_term_in_the_loss_before_it(tmp_path, train):
-    attached = train(tmp_path, _attached, clip=0.05)
-    assert (attached - train(tmp_path, _sgd, sw.Regularizer(l2=LAM), clip=0.05)).abs().max() > 1e-3
+    attached = train(tmp_path, attached_to_sgd, clip=0.05)
+    assert (attached - train(tmp_path, sgd, sw.Regularizer(l2=LAM), clip=0.05)).abs().max() > 1e-3
 
 
 @every_library
 def test_trap_4b_a_term_in_the_loss_counts_once_a_step_however_many_batches_are_accumulated(tmp_path, train):
-    in_loss = train(tmp_path, _sgd, sw.Regularizer(l2=LAM), accumulate=4)
-    torch.testing.assert_close(train(tmp_path, _attached, accumulate=4), in_loss, rtol=1e-10, atol=1e-12)
+    in_loss = train(tmp_path, sgd, sw.Regularizer(l2=LAM), accumulate=4)
+    torch.testing.assert_close(train(tmp_path, attached_to_sgd, accumulate=4), in_loss, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.05], ids=["plain", "clipped"])
 @pytest.mark.parametrize("how", ["manual", "manual closure"])
 def test_manual_optimisation_in_lightning_is_the_automatic_one(how, clip):
-    module = _Module(_attached, how=how, clip=clip)
-    _lightning().fit(module, _loader())
-    torch.testing.assert_close(_weights(module), _by_lightning(None, _attached, clip=clip), rtol=1e-12, atol=1e-14)
+    module = Module(attached_to_sgd, how=how, clip=clip)
+    make_lightning().fit(module, make_loader())
+    torch.testing.assert_close(weights_of(module), by_lightning(None, attached_to_sgd, clip=clip), rtol=1e-12, atol=1e-14)
 
 
 def test_trap_4_lightnings_closure_does_not_wipe_what_is_attached():
     """Lightning steps with a closure that zeroes gradients and runs backward: what a hook adds before it would be lost."""
-    without, attached = _by_lightning(None, _sgd), _by_lightning(None, _attached)
+    without, attached = by_lightning(None, sgd), by_lightning(None, attached_to_sgd)
     assert (attached - without).abs().max() > 1e-3
 
 
@@ -239,8 +120,8 @@ def test_lbfgs_in_lightning_minimises_the_loss_with_its_penalty():
         sw.Regularizer(l2=LAM).bind(module).attach(optimizer)
         return optimizer
 
-    in_loss = _by_lightning(None, lbfgs, sw.Regularizer(l2=LAM), max_steps=3)
-    torch.testing.assert_close(_by_lightning(None, attached, max_steps=3), in_loss, rtol=1e-8, atol=1e-10)
+    in_loss = by_lightning(None, lbfgs, sw.Regularizer(l2=LAM), max_steps=3)
+    torch.testing.assert_close(by_lightning(None, attached, max_steps=3), in_loss, rtol=1e-8, atol=1e-10)
 
 
 def _adamw(model):
@@ -249,7 +130,7 @@ def _adamw(model):
 
 def _attach_scheduled(model, optimizer):
     """Attach an L1 that fades, and a pull to the start that grows and follows the learning rate."""
-    start = {f"net.{name}": tensor for name, tensor in _network().state_dict().items()}
+    start = {f"net.{name}": tensor for name, tensor in make_network().state_dict().items()}
     schedule = {"l1": sw.schedules.Cosine(N_STEPS), "l2_sp": sw.schedules.WarmUp(N_STEPS) * sw.schedules.ProportionalToLr()}
     model.attached = sw.Regularizer(l1={"net.3": 0.05}, l2_sp=sw.L2SP(0.5, start), schedule=schedule).bind(model)
     model.attached.attach(optimizer)
@@ -272,15 +153,15 @@ class _OnTrainBegin(transformers.TrainerCallback):
 
 
 def _given(model, folder, **loop):
-    return _trainer(model, folder, _attach_scheduled(model, _adamw(model)), **loop)
+    return make_trainer(model, folder, _attach_scheduled(model, _adamw(model)), **loop)
 
 
 def _in_create_optimizer(model, folder, **loop):
-    return _trainer(model, folder, kind=_InCreateOptimizer, **loop)
+    return make_trainer(model, folder, kind=_InCreateOptimizer, **loop)
 
 
 def _in_a_callback(model, folder, **loop):
-    trainer = _trainer(model, folder, _adamw(model), **loop)
+    trainer = make_trainer(model, folder, _adamw(model), **loop)
     trainer.add_callback(_OnTrainBegin)
     return trainer
 
@@ -288,10 +169,10 @@ def _in_a_callback(model, folder, **loop):
 @pytest.mark.parametrize("make", [_given, _in_create_optimizer, _in_a_callback])
 def test_trap_8_a_resumed_trainer_goes_on_to_the_last_bit(tmp_path, make):
     loop = {"accumulate": 2, "clip": 0.5, "save_strategy": "steps", "save_steps": N_STEPS // 2}
-    whole, resumed = (make(_ForTrainer(), tmp_path, **loop) for _ in range(2))
+    whole, resumed = (make(ForTrainer(), tmp_path, **loop) for _ in range(2))
     whole.train()
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{N_STEPS // 2}"))
-    assert torch.equal(_weights(resumed.model), _weights(whole.model))
+    assert torch.equal(weights_of(resumed.model), weights_of(whole.model))
     assert resumed.model.attached.values() == whole.model.attached.values()
 
 
@@ -302,7 +183,7 @@ def test_trap_8_a_resumed_lightning_module_goes_on_to_the_last_bit(tmp_path):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
 
     def fit(epochs, checkpoint=None):
-        module, trainer = _Module(with_rates), _lightning(accumulate=2, clip=0.5, max_epochs=epochs)
+        module, trainer = Module(with_rates), make_lightning(accumulate=2, clip=0.5, max_epochs=epochs)
         # Half the steps an epoch: Lightning resumes at the end of one.
         trainer.fit(module, DataLoader(ROWS[: N_STEPS * BATCH], batch_size=BATCH), ckpt_path=checkpoint)
         return module, trainer
@@ -310,7 +191,7 @@ def test_trap_8_a_resumed_lightning_module_goes_on_to_the_last_bit(tmp_path):
     whole, _ = fit(2)
     fit(1)[1].save_checkpoint(tmp_path / "half.ckpt")
     resumed, _ = fit(2, tmp_path / "half.ckpt")
-    assert torch.equal(_weights(resumed), _weights(whole))
+    assert torch.equal(weights_of(resumed), weights_of(whole))
     assert resumed.attached.values() == whole.attached.values()
 
 
@@ -318,25 +199,25 @@ def test_l2_sp_with_no_reference_stays_near_what_is_resumed_where_the_optimiser_
     """Lightning restores the weights before ``configure_optimizers``: bound there, the start is the checkpoint's, unless given."""
 
     def near_what_it_finds(module):
-        optimizer = _sgd(module)
+        optimizer = sgd(module)
         module.attached = sw.Regularizer(l2_sp=1.0).bind(module)
         module.attached.attach(optimizer)
         return optimizer
 
-    half = _lightning(max_steps=N_STEPS // 2)
-    half.fit(_Module(near_what_it_finds), _loader())
+    half = make_lightning(max_steps=N_STEPS // 2)
+    half.fit(Module(near_what_it_finds), make_loader())
     half.save_checkpoint(tmp_path / "half.ckpt")
-    resumed = _Module(near_what_it_finds)
-    _lightning(max_steps=N_STEPS // 2).fit(resumed, _loader(), ckpt_path=tmp_path / "half.ckpt")
+    resumed = Module(near_what_it_finds)
+    make_lightning(max_steps=N_STEPS // 2).fit(resumed, make_loader(), ckpt_path=tmp_path / "half.ckpt")
     assert resumed.attached.value() == 0
 
 
 def test_attach_finds_torchs_optimiser_in_accelerates_and_lightnings(tmp_path):
-    trainer = _trainer(model := _ForTrainer(), tmp_path, _sgd(model))
+    trainer = make_trainer(model := ForTrainer(), tmp_path, sgd(model))
     trainer.train()
     assert type(trainer.optimizer).__name__ == "AcceleratedOptimizer"
-    module = _Module(_sgd)
-    _lightning().fit(module, _loader())
+    module = Module(sgd)
+    make_lightning().fit(module, make_loader())
     for wrapped, inner, owner in (
         (trainer.optimizer, trainer.optimizer.optimizer, model),
         (module.optimizers(), module.optimizers().optimizer, module),
@@ -346,8 +227,8 @@ def test_attach_finds_torchs_optimiser_in_accelerates_and_lightnings(tmp_path):
 
 
 def test_the_trainers_own_lr_and_weight_decay_have_no_say_where_an_optimiser_is_given(tmp_path):
-    model = _ForTrainer()
-    trainer = _trainer(model, tmp_path, _sgd(model, LAM), learning_rate=7.0, weight_decay=7.0, lr_scheduler_type="constant")
+    model = ForTrainer()
+    trainer = make_trainer(model, tmp_path, sgd(model, LAM), learning_rate=7.0, weight_decay=7.0, lr_scheduler_type="constant")
     trainer.train()
     assert [(group["lr"], group["weight_decay"]) for group in trainer.optimizer.param_groups] == [(LR, LAM), (LR, 0.0)]
 
@@ -355,7 +236,7 @@ def test_the_trainers_own_lr_and_weight_decay_have_no_say_where_an_optimiser_is_
 def test_the_defaults_are_those_that_the_documentation_states(tmp_path):
     arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
     assert (arguments.weight_decay, arguments.max_grad_norm) == (0.0, 1.0)
-    assert _lightning().gradient_clip_val is None
+    assert make_lightning().gradient_clip_val is None
     weight = [nn.Parameter(torch.ones(1))]
     decays = [make(weight).defaults["weight_decay"] for make in (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)]
     assert decays == [0.01, 0, 0]
@@ -382,7 +263,7 @@ class _Misled(nn.Module):
 @pytest.mark.parametrize("make", [_tiny_gpt2, _tiny_resnet, _Misled])
 def test_the_huggingface_preset_makes_the_trainers_own_groups(tmp_path, make):
     model = make()
-    groups = _trainer(model, tmp_path, weight_decay=LAM).create_optimizer().param_groups
+    groups = make_trainer(model, tmp_path, weight_decay=LAM).create_optimizer().param_groups
     ours = sw.param_groups(model, LAM, apply_to="huggingface")
     assert [group["weight_decay"] for group in groups] == [group["weight_decay"] for group in ours] == [LAM, 0.0]
     for theirs, group in zip(groups, ours, strict=True):
@@ -404,10 +285,10 @@ def _decayed(audit):
 
 @pytest.mark.parametrize("is_trained", [False, True], ids=["new", "trained"])
 def test_an_audit_sees_what_shrinks_in_a_trainer(tmp_path, is_trained):
-    model = _ForTrainer()
+    model = ForTrainer()
     constant = {"weight_decay": LAM, "learning_rate": LR, "lr_scheduler_type": "constant"}
-    ours = _trainer(model, tmp_path, torch.optim.AdamW(sw.param_groups(model, LAM), lr=LR), **constant)
-    theirs = _trainer(copy.deepcopy(model), tmp_path, **constant)
+    ours = make_trainer(model, tmp_path, torch.optim.AdamW(sw.param_groups(model, LAM), lr=LR), **constant)
+    theirs = make_trainer(copy.deepcopy(model), tmp_path, **constant)
     if is_trained:
         ours.train()
         theirs.train()
@@ -419,10 +300,10 @@ def test_an_audit_sees_what_shrinks_in_a_trainer(tmp_path, is_trained):
 
 @pytest.mark.parametrize("is_trained", [False, True], ids=["new", "trained"])
 def test_an_audit_sees_what_shrinks_in_a_lightning_module(is_trained):
-    ours = _Module(partial(_sgd, weight_decay=LAM))
-    theirs = _Module(lambda module: torch.optim.SGD(module.parameters(), lr=LR, weight_decay=LAM))
+    ours = Module(partial(sgd, weight_decay=LAM))
+    theirs = Module(lambda module: torch.optim.SGD(module.parameters(), lr=LR, weight_decay=LAM))
     if is_trained:
         for module in (ours, theirs):
-            _lightning().fit(module, _loader())
+            make_lightning().fit(module, make_loader())
     assert _decayed(sw.audit(ours)) == {"net.0.weight": LR * LAM, "net.3.weight": LR * LAM}
     assert set(_decayed(sw.audit(theirs))) == {name for name, _ in theirs.named_parameters()}

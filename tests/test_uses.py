@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cases import Mixer
+from cases import CustomNorm, Mixer
 from shrinkwise.errors import ModelError
 from shrinkwise.regularization.rules import Role, chosen, place
 from shrinkwise.seeding import isolated_rng
@@ -95,6 +95,7 @@ def test_a_use_shows_the_role(shape, x, use, role, words):
 UNCLEAR = {
     "not used": lambda x, p: x,
     "only looked at": lambda x, p: x.reshape(-1, p.shape[1]),
+    "a model for another": lambda x, p: F.linear(x.type_as(p).sum(1).expand_as(p[:2]), torch.eye(4)),
     "used as something new": lambda x, p: F.linear(x, F.normalize(p)),
     "multiplied element by element": lambda x, p: F.linear(x, p * torch.ones(3, 4)),
     "used as a weight and otherwise": lambda x, p: F.linear(x, p) * p.abs().sum(),
@@ -122,10 +123,11 @@ def test_matrices_that_are_joined_with_each_other_are_still_weights():
 
 
 def test_what_modules_say_is_not_overruled():
-    model = nn.Sequential(nn.Embedding(4, 4), Mixer(4), nn.LayerNorm(4))
+    # The scale of the norm is seen in a product, element by element.
+    model = nn.Sequential(nn.Embedding(4, 4), Mixer(4), CustomNorm(4))
     before, after = place(model), place(model, IDS)
-    assert [placed.role for placed in before] == [Role.EMBEDDING, Role.UNKNOWN, Role.NORM, Role.NORM]
-    assert [placed.role for placed in after] == [Role.EMBEDDING, Role.WEIGHT, Role.NORM, Role.NORM]
+    assert [placed.role for placed in before] == [Role.EMBEDDING, Role.UNKNOWN, Role.NORM]
+    assert [placed.role for placed in after] == [Role.EMBEDDING, Role.WEIGHT, Role.NORM]
     assert [placed.name for placed in chosen(after)] == ["1.mix"]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shrinkwise.regularization.audit import Audit, audit
     from shrinkwise.regularization.dropout import Dropout, place_dropout
     from shrinkwise.regularization.penalties import L1, L2, L2SP, ElasticNet, GroupLasso, MaxNorm
-    from shrinkwise.regularization.rules import Placement, Role, place
+    from shrinkwise.regularization.rules import Placement, Role, disagreements, place
     from shrinkwise.regularization.strength import convert, rescale, schedules
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ _NAMES = {
     "regularization.penalties": ("L1", "L2", "L2SP", "ElasticNet", "GroupLasso", "MaxNorm"),
     "regularization.dropout": ("Dropout", "place_dropout"),
     "regularization.strength": ("convert", "rescale", "schedules"),
-    "regularization.rules": ("Placement", "Role", "place"),
+    "regularization.rules": ("Placement", "Role", "disagreements", "place"),
     "regularization.apply": (
         "Bound",
         "Regularizer",
@@ -85,6 +85,7 @@ __all__ = [
     "data",
     "decay_decoupled",
     "decay_rows",
+    "disagreements",
     "grid",
     "param_groups",
     "place",

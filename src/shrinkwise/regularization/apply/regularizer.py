@@ -38,7 +38,8 @@ class Regularizer:
         l1: lam·Σ|w|.
         elastic_net: lam·(ratio·Σ|w| + (1−ratio)/2·Σw²); a number has ratio ½.
         group_lasso: lam·Σ_g √size_g·‖w_g‖; a number groups by rows.
-        l2_sp: (lam/2)·Σ(w−w⁰)²; a number pulls toward the weights as they are when the regularizer is bound.
+        l2_sp: (lam/2)·Σ(w−w⁰)²; a number pulls toward the weights as they are when the regularizer is bound. Where
+            training is resumed these are others: give ``L2SP(lam, reference=pretrained.state_dict())`` then.
         max_norm: A constraint: the norm of each row is at most this limit.
         apply_to: What a bare strength and a key that names modules mean: ``weights``, ``all``, or a preset's name.
         schedule: A factor on every strength over the steps, or one for each kind: see ``shrinkwise.schedules``.

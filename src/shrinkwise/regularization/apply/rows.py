@@ -155,7 +155,8 @@ def decay_rows(model: nn.Module, optimizer: Optimizer, weight_decay: float | Map
     Args:
         model: Any module with Embedding or EmbeddingBag.
         optimizer: The optimiser that holds them, with no ``weight_decay`` of its own on them.
-        weight_decay: Strength in AdamW's unit for all embeddings, or a mapping from keys as in ``param_groups``.
+        weight_decay: Strength in AdamW's unit for all embeddings, or a mapping from keys as in ``param_groups``, in which a module
+            means the embeddings inside it.
         mode: ``touched`` or ``catch_up``.
 
     Returns:
@@ -182,10 +183,12 @@ def decay_rows(model: nn.Module, optimizer: Optimizer, weight_decay: float | Map
             f"mode is {mode!r}", "there is no such mode of decay by rows", did_you_mean(str(mode), get_args(RowMode))
         )
     optimizer = unwrapped(optimizer)
-    strengths: Mapping[Key, float] = weight_decay if isinstance(weight_decay, Mapping) else {Role.EMBEDDING: weight_decay}
-    for key, strength in strengths.items():
-        check_strength(strength, f"weight_decay[{str(key)!r}]")
-    assigned: tuple[tuple[Placement, float], ...] = assign(place(model), strengths, slot="weight_decay")
+    for key, strength in weight_decay.items() if isinstance(weight_decay, Mapping) else [(None, weight_decay)]:
+        check_strength(strength, "weight_decay" if key is None else f"weight_decay[{key!r}]")
+    tables = [placement for placement in place(model) if placement.role is Role.EMBEDDING]
+    if not tables:
+        raise SettingError(f"{type(model).__name__} has no embedding", "only an embedding is read by rows", "use param_groups")
+    assigned: tuple[tuple[Placement, float], ...] = assign(tables, weight_decay, slot="weight_decay of rows", apply_to="all")
     terms = tuple(Term(placement, L2(strength)) for placement, strength in assigned if strength)
     for term in terms:
         _check_lookup(term.placement)

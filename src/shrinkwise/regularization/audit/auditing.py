@@ -13,6 +13,7 @@ from torch import nn
 
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.audit.arithmetic import local
+from shrinkwise.regularization.audit.attached import actions_of_hooks, has_standin, needs_whole_weights
 from shrinkwise.regularization.audit.exact import step_exactly
 from shrinkwise.regularization.audit.findings import Seen, findings_in
 from shrinkwise.regularization.audit.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
@@ -23,7 +24,7 @@ from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.audit.reading import Evidence, read_parameter
 from shrinkwise.regularization.audit.result import Audit
 from shrinkwise.regularization.audit.snapshot import Snapshot, only_looking
-from shrinkwise.regularization.audit.standins import CannotRebuildError, has_standin, measure
+from shrinkwise.regularization.audit.standins import CannotRebuildError, measure
 from shrinkwise.regularization.audit.subject import Subject, read_subject
 from shrinkwise.regularization.rules import Placement, Role, place
 
@@ -59,9 +60,9 @@ def audit(
         What was seen. Print it, or take ``to_dict``, ``to_json`` or ``to_frame``.
 
     Raises:
-        ModelError: ``model`` is nothing that can be audited.
-        SettingError: The optimiser holds none of the model's parameters, the loss or the model raised an error, or ``depth`` is no
-            number of levels.
+        ModelError: ``model`` is nothing that can be audited, or does not run on ``inputs``.
+        SettingError: The optimiser holds none of the model's parameters, the loss or the model in train mode raised an error, or
+            ``depth`` is no number of levels.
 
     AdamW removes lr·weight_decay of a weight; by torch's default of biases and norms too:
 
@@ -75,13 +76,14 @@ def audit(
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
         raise SettingError(f"depth is {depth!r}", "it counts levels of repeated layers", "give 0 or a positive whole number")
     subject = read_subject(model, optimizer)
-    placements = place(subject.model)
+    placements = place(subject.model, inputs if loss is None else None)
     _check_made(placements)
     held = groups_of_each(subject.optimizers)
     _check_held(placements, held, subject)
     evidence = Evidence()
     not_checked: list[str] = []
     if subject.optimizers:
+        evidence.attached = actions_of_hooks(subject.optimizers)
         _measure(subject, evidence, not_checked, exact=exact)
     else:
         not_checked.append("what shrinks: no optimiser was given")
@@ -133,10 +135,12 @@ def _measure(subject: Subject, evidence: Evidence, not_checked: list[str], *, ex
             evidence.standins.append(measure(optimizer, sparse))
         except CannotRebuildError as error:
             not_checked.append(f"what {name} does, on stand-ins: {error}" + ("" if exact else "; exact=True steps the real one"))
-        n_unknown = sum(not has_standin(hook) for hook in step_hooks(optimizer))
-        if n_unknown and not exact:
-            what = "1 step hook" if n_unknown == 1 else f"{n_unknown} step hooks"
-            not_checked.append(f"{what} of {name}: exact=True runs them")
+        if not exact:
+            n_unknown = sum(not has_standin(hook) for hook in step_hooks(optimizer))
+            if n_unknown:
+                not_checked.append(f"{n_unknown} step hook{'s' * (n_unknown > 1)} of {name}: exact=True runs them")
+            if kinds := needs_whole_weights(optimizer):
+                not_checked.append(f"what {' and '.join(kinds)} removes, on whole weights only: exact=True measures it")
 
 
 def _look_at_loss(model: nn.Module, loss: Loss | None, inputs: Any, evidence: Evidence, not_checked: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -101,7 +102,10 @@ def _moved(
         if not with_hooks:
             optimizer._optimizer_step_pre_hooks = OrderedDict()
             optimizer._optimizer_step_post_hooks = OrderedDict()
-        step(optimizer)
+        with warnings.catch_warnings():
+            # What a real step would say is said by the findings.
+            warnings.simplefilter("ignore")
+            step(optimizer)
         found = {}
         for parameter in parameters:
             weight = kept.value_of(parameter)

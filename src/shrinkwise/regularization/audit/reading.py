@@ -22,6 +22,7 @@ class Evidence:
         standins: What each optimiser that could be rebuilt did to stand-ins.
         real: What real steps removed.
         real_by_hooks: What of it hooks removed, and whether in proportion to the weight.
+        attached: What step hooks of ours say that they do.
         in_loss: Penalties in the loss.
         frozen_rows: Rows that have no gradient.
     """
@@ -29,6 +30,7 @@ class Evidence:
     standins: list[dict[int, Measured]] = field(default_factory=list)
     real: dict[int, float] = field(default_factory=dict)
     real_by_hooks: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    attached: dict[int, tuple[Action, ...]] = field(default_factory=dict)
     in_loss: dict[int, tuple[Action, ...]] = field(default_factory=dict)
     frozen_rows: dict[int, str] = field(default_factory=dict)
 
@@ -87,13 +89,14 @@ def _actions(key: int, groups: Sequence[Group], measured: Sequence[Measured], ev
             actions.append(Action("l2" if is_coupled else "decay", "weight_decay", decay))
         if decay := group.strength(DECOUPLED):
             actions.append(Action("decay", DECOUPLED, decay))
-    if groups and (hook := _by_hooks(key, groups[0], measured, evidence)):
+    attached = evidence.attached.get(key, ())
+    if groups and not attached and (hook := _by_hooks(key, groups[0], measured, evidence)):
         actions.append(hook)
-    return (*actions, *evidence.in_loss.get(key, ()))
+    return (*actions, *attached, *evidence.in_loss.get(key, ()))
 
 
 def _by_hooks(key: int, group: Group, measured: Sequence[Measured], evidence: Evidence) -> Action | None:
-    """Return what step hooks do beside taking over the group's own decay."""
+    """Return what somebody's step hooks do; what our ``decay_decoupled`` does is in the group."""
     if key in evidence.real_by_hooks:
         fraction, is_proportional = evidence.real_by_hooks[key]
     elif measured:

@@ -20,8 +20,8 @@ import torch.optim.optimizer as torch_optimizer
 from torch import nn
 from torch.optim import Optimizer
 
-from shrinkwise.regularization.apply.hooks import _shrink
 from shrinkwise.regularization.audit.arithmetic import local, removed, squared_norm
+from shrinkwise.regularization.audit.attached import has_standin, on_standins
 from shrinkwise.regularization.audit.groups import step_hooks
 from shrinkwise.seeding import isolated_rng, torch_generator
 
@@ -65,7 +65,7 @@ def measure(optimizer: Optimizer, sparse: frozenset[int] = frozenset()) -> dict[
     """Step an optimiser of the same class and options on stand-ins of its parameters, from an empty state.
 
     The optimiser, its parameters, their gradients and every random generator stay untouched. Its step hooks do not run, except
-    those that can be put onto stand-ins: hooks with a method ``on_standins(mapping)``, which returns a hook that acts on them.
+    those that can be put onto stand-ins: ours, and hooks with a method ``on_standins(mapping)`` that returns a hook for them.
 
     Args:
         optimizer: Any torch optimiser.
@@ -88,11 +88,6 @@ def measure(optimizer: Optimizer, sparse: frozenset[int] = frozenset()) -> dict[
         # Some kernels know one dtype only.
         laws = _laws(trial, blocks)
     return {key: Measured(shrink=shrink[key], **laws[key]) for key in real}
-
-
-def has_standin(hook: Any) -> bool:
-    """Whether a step hook can be put onto stand-ins."""
-    return hook is _shrink or callable(getattr(hook, "on_standins", None))
 
 
 def _laws(trial: _Trial, blocks: dict[int, torch.Tensor]) -> dict[int, dict[str, Any]]:
@@ -199,14 +194,9 @@ class _Trial:
 
     def _register(self, optimizer: Optimizer, standins: dict[int, nn.Parameter]) -> None:
         for hook in filter(has_standin, self.optimizer._optimizer_step_pre_hooks.values()):
-            optimizer.register_step_pre_hook(_on_standins(hook, standins))
+            optimizer.register_step_pre_hook(on_standins(hook, standins))
         for hook in filter(has_standin, self.optimizer._optimizer_step_post_hooks.values()):
-            optimizer.register_step_post_hook(_on_standins(hook, standins))
-
-
-def _on_standins(hook: Any, standins: dict[int, nn.Parameter]) -> Any:
-    # Our decay_decoupled reads nothing but the groups of the optimiser that it is given.
-    return hook if hook is _shrink else hook.on_standins(standins)
+            optimizer.register_step_post_hook(on_standins(hook, standins))
 
 
 def step(optimizer: Optimizer) -> None:

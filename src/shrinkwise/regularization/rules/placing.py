@@ -38,7 +38,8 @@ def place(model: nn.Module, inputs: Any = None) -> tuple[Placement, ...]:
     Args:
         model: Any module.
         inputs: What its forward takes: a tensor, a tuple of positional arguments or a mapping of keywords. With it the model is run
-            once, and how it uses a parameter fills in what its modules leave unknown; nothing of the model changes.
+            once, and how it uses a parameter fills in what its modules leave unknown; nothing of the model changes. Look before
+            ``fully_shard``, whose forward works on other tensors.
 
     Returns:
         One placement a parameter, frozen ones included.

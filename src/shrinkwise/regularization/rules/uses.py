@@ -145,14 +145,22 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         tensors = list(_tensors((args, tuple(kwargs.values()))))
-        watched = frozenset[int]().union(*(self._indices(tensor) for tensor in tensors))
         made = list(_tensors(result))
-        if watched and made:
-            if _is_view(func, args, all(self._indices(tensor) for tensor in tensors)):
-                self._stand_for.update({id(tensor): (tensor, watched) for tensor in made})
-            else:
+        if made and any(self._indices(tensor) for tensor in tensors):
+            handed_on = self._handed_on(func, args, tensors)
+            if handed_on is None:
                 self._note(func.__name__.strip("_"), args, kwargs, made[0])
+            else:
+                self._stand_for.update({id(tensor): (tensor, handed_on) for tensor in made})
         return result
+
+    def _handed_on(self, func: Callable[..., Any], args: tuple[Any, ...], tensors: Sequence[torch.Tensor]) -> frozenset[int] | None:
+        """Return which parameters the result still is; None where the function makes something new."""
+        indices = [self._indices(tensor) for tensor in tensors]
+        if func.__name__ in _JOINS and all(indices):
+            return frozenset[int]().union(*indices)
+        # Of ``x.type_as(weight)`` the result is x: only the first tensor is handed on.
+        return indices[0] if _is_view(func, args) else None
 
     def _indices(self, tensor: torch.Tensor) -> frozenset[int]:
         return self._stand_for.get(id(tensor), (tensor, frozenset[int]()))[1]
@@ -185,14 +193,13 @@ def _use(function: str, label: str, tensor: torch.Tensor, result: torch.Tensor) 
     return role, f"an operand of {function}"
 
 
-def _is_view(func: Callable[..., Any], args: tuple[Any, ...], is_all_watched: bool) -> bool:
+def _is_view(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     name = func.__name__.strip("_")
     if name == "get":
         return getattr(getattr(func, "__self__", None), "__name__", "") in _SAME_PROPERTIES
     if name == "getitem":
         return not list(_tensors(args[1:]))
-    # Parameters that are joined with each other only are still themselves.
-    return name in _RESHAPED | _REORDERED | _COPIED or (name in _JOINS and is_all_watched)
+    return name in _RESHAPED | _REORDERED | _COPIED
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
