@@ -294,7 +294,7 @@ def test_parameters_in_no_group_and_in_two_optimisers_are_found():
     seen = audit(
         model, [torch.optim.SGD([model[0].weight], lr=0.1, weight_decay=0.1), torch.optim.SGD(model[0].parameters(), lr=0.1)]
     )
-    assert finding(seen, "held_twice").message.startswith("1 parameters are held by SGD 1[0] and SGD 2[0]")
+    assert finding(seen, "held_twice").message.startswith("held by SGD 1[0] and SGD 2[0]")
     assert finding(seen, "in_no_group").names == ("1.weight", "1.bias", "3.weight", "3.bias")
     assert seen["3.weight"].groups == ()
 
@@ -387,6 +387,11 @@ MISTAKES = {
         "given twice",
     ),
     "a lazy module": (lambda: audit(nn.LazyLinear(3)), SettingError, "weight has no shape yet"),
+    "inputs for the meta device": (
+        lambda: audit(nn.Linear(2, 2, device="meta"), inputs=torch.ones(1, 2)),
+        SettingError,
+        "weight has no values",
+    ),
     "a depth below zero": (lambda: audit(small(), depth=-1), SettingError, "depth is -1"),
     "a depth that is no number": (lambda: audit(small(), depth="all"), SettingError, "depth is 'all'"),
 }

@@ -178,9 +178,42 @@ def test_trap_13_spectral_and_weight_norm_hide_scale_invariant_weights():
             nn.Tanh(),
             nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)),
         )
+    # A power iteration that is far from its end: each forward pass moves the buffers, and with them the output.
+    with torch.no_grad():
+        model[0].parametrizations.weight.original.copy_(torch.eye(5, 6) * torch.tensor([[1.0], [0.8], [0.5], [0.5], [0.5]]))
+    model[0].parametrizations.weight[0]._u.copy_(torch.tensor([0.1, 1.0, 0.0, 0.0, 0.0]))
     seen = audit(model, torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1), inputs=X)
     (warning,) = (warning for warning in seen.warnings if warning.code == "scale_invariant")
     assert "0.parametrizations.weight.original" in warning.names
+
+
+class _Attention(nn.Module):
+    """Small weights deep in a residual stream: whatever they do, the output hardly moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(6, 6, bias=False) for _ in range(3))
+        with torch.no_grad():
+            for p in self.parameters():
+                p.mul_(0.02)
+
+    def forward(self, x):
+        return x + (self.query(x) @ self.key(x).T).softmax(-1) @ self.value(x)
+
+
+def test_trap_13_a_weight_that_hardly_matters_is_not_taken_for_scale_invariant():
+    with isolated_rng("attention"):
+        model = _Attention().double()
+    seen = audit(model, torch.optim.AdamW(model.parameters()), inputs=X.double())
+    assert [parameter.is_scale_invariant for parameter in seen.parameters] == [False] * 3
+
+
+def test_trap_13_a_weight_that_does_not_matter_is_not_taken_for_scale_invariant():
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))
+    with torch.no_grad():
+        model[1].weight.zero_()
+    seen = audit(model, torch.optim.AdamW(model.parameters()), inputs=X)
+    assert not seen["0.weight"].is_scale_invariant, "as a LoRA factor before the first step"
 
 
 def test_without_an_optimiser_every_weight_is_doubled():

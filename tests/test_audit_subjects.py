@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -214,3 +217,33 @@ def test_ddp_like_wrapping_changes_no_name():
     model = small()
     seen = audit(nn.DataParallel(model), torch.optim.AdamW(param_groups(model, 0.1)))
     assert [parameter.name for parameter in seen.parameters][:2] == ["0.weight", "0.bias"]
+
+
+def test_a_sharded_model_is_audited_and_left_sharded(tmp_path):
+    """FSDP2 on one gloo process; what its forward pass puts in place is taken out again."""
+    code = f"""
+import torch, torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from shrinkwise.regularization.audit import audit
+dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=0, world_size=1)
+model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+x = torch.randn(3, 4)
+def step():
+    model(x).square().mean().backward()
+    optimizer.step()
+step()
+before = {{name: value.to_local().clone() for name, value in model.state_dict().items()}}
+for exact in (False, True):
+    seen = audit(model, optimizer, inputs=x, loss=lambda model, x: model(x).square().mean(), exact=exact)
+    assert abs(seen["0.weight"].measured_shrink - 0.01) < 1e-6, seen
+    assert any("audit before sharding" in reason for reason in seen.not_checked)
+assert all(torch.equal(before[name], value.to_local()) for name, value in model.state_dict().items())
+step()
+dist.destroy_process_group()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

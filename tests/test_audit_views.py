@@ -118,7 +118,7 @@ def _unfolded(pattern):
 
 
 def test_a_long_list_of_names_is_cut():
-    assert listed(["a", "b", "c", "d", "e.0", "e.1", "f"]) == "a, b, c, d and 2 more"
+    assert listed(["a", "b", "c", "d", "e.0", "e.1", "f"]) == "a, b, c, d and 2 more (7 parameters)"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

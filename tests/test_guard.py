@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW
 from problem import Problem, saved, zero_step
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.apply import Regularizer, decay_decoupled, decay_rows, param_groups, schedule_decay
-from shrinkwise.regularization.strength.schedules import Linear
+from shrinkwise.regularization.strength.schedules import Linear, WarmUp
 
 LR, LAM = 0.1, 0.2
 TWICE = r"l2 acts twice on 1 parameter \(weight\): it acts .*, and .*\. .*"
@@ -318,6 +318,15 @@ def test_a_decay_of_0_and_a_schedule_of_it_are_no_decay():
     decay_decoupled(optimizer)
     Regularizer(l2=LAM).bind(problem.model).attach(optimizer)
     problem.train(optimizer)
+
+
+def test_a_decay_that_a_schedule_has_at_0_for_now_is_one():
+    problem = Problem()
+    optimizer = AdamW(problem.model.parameters(), weight_decay=0.1)
+    schedule_decay(optimizer, WarmUp(3))
+    assert optimizer.param_groups[0]["weight_decay"] == 0
+    with pytest.raises(SettingError, match=r"weight_decay=0\.1 there"):
+        Regularizer(l2=LAM).bind(problem.model).attach(optimizer)
 
 
 def test_strength_zero_acts_nowhere_and_is_beside_nothing():

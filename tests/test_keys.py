@@ -144,6 +144,11 @@ def test_trap_1_a_tied_parameter_answers_to_each_of_its_names_and_is_given_one_e
     assert named(model, {key: 1.0}, apply_to="all") == {"embedding.weight": 1.0}
 
 
+def test_trap_1_another_name_of_a_tied_parameter_is_as_specific_as_its_first():
+    model = TiedLanguageModel(is_head_first=False)
+    assert named(model, {"head.weight": 1, "embedding.*": 2, "*.weight": 3}) == {"embedding.weight": 1}
+
+
 def test_the_deepest_of_a_tied_parameters_modules_decides():
     model = nn.Module()
     model.outer = nn.Module()
@@ -197,10 +202,11 @@ def test_a_choice_that_is_also_a_module_is_refused(word):
 
 def test_a_role_that_is_also_a_parameter_of_the_model_is_refused():
     model = nn.Sequential(nn.Linear(2, 2))
-    model.bias = nn.Parameter(torch.zeros(2, 2))
+    model.cls_token = nn.Parameter(torch.zeros(1, 1, 2))
+    model.token = nn.Parameter(torch.zeros(2, 2))
     with pytest.raises(SettingError, match="also the name of a parameter"):
-        named(model, {"weight": 1, "bias": 2})
-    assert of(model, Role.BIAS) == {"0.bias"}
+        named(model, {"weight": 1, "token": 2})
+    assert of(model, Role.TOKEN) == {"cls_token"}
 
 
 @pytest.mark.parametrize("key", ["0", "0.weight", nn.Linear, "[0]", "?.weight", Role.WEIGHT, "weights", lambda placement: True])

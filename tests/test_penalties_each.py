@@ -273,3 +273,12 @@ def test_a_missing_name_lists_a_few_of_many():
     with pytest.raises(SettingError) as caught:
         L2SP(1.0, reference).at("decoder", torch.zeros(1))
     assert len(str(caught.value)) < 300
+
+
+def test_l2_sp_follows_a_model_that_was_moved_after_it_was_bound():
+    weight = torch.ones(2, 3)
+    penalty = L2SP(0.1).at("weight", weight)
+    elsewhere = torch.zeros(2, 3, device="meta")
+    grad = torch.zeros(2, 3, device="meta")
+    penalty.add_grad_(elsewhere, grad)
+    assert penalty.value(elsewhere).device == elsewhere.device

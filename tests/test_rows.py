@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
+from torch.optim import SGD
 
-from cases import TiedLanguageModel
 from problem import saved
-from shrinkwise.errors import ModelError, SettingError
 from shrinkwise.regularization.apply import decay_rows
-from shrinkwise.seeding import torch_generator
+from tables import LAM, MODES, OPTIMIZERS, N, Words, assert_same, every_mode, every_optimizer, optimizer_of, step
 
 # torch says so once of the sparse tensors that its Adagrad makes.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
-
-N, LAM = 7, 0.4
-MODES = ("touched", "catch_up")
-every_mode = pytest.mark.parametrize("mode", MODES)
-
-
-class Words(nn.Module):
-    """A table of words whose rows are pulled together, so that each gradient depends on the weights that were read."""
-
-    def __init__(self, kind="embedding", *, sparse=False, padding_idx=None):
-        super().__init__()
-        make = nn.Embedding if kind == "embedding" else nn.EmbeddingBag
-        options = {} if kind == "embedding" else {"mode": "sum"}
-        self.words = make(N, 3, sparse=sparse, padding_idx=padding_idx, dtype=torch.float64, **options)
-        with torch.no_grad():
-            self.words.weight.copy_(torch.randn(N, 3, dtype=torch.float64, generator=torch_generator("words")))
-        self.head = nn.Linear(3, 2, dtype=torch.float64)
-        with torch.no_grad():
-            for p in self.head.parameters():
-                p.copy_(torch.randn(p.shape, dtype=p.dtype, generator=torch_generator("head")))
-
-    def forward(self, rows):
-        found = self.words(rows.view(1, -1)) if isinstance(self.words, nn.EmbeddingBag) else self.words(rows)
-        return self.head(found).square().mean()
-
-
-OPTIMIZERS = {
-    "sgd": (SGD, False),
-    "sgd_sparse": (SGD, True),
-    "adagrad": (Adagrad, False),
-    "adagrad_sparse": (Adagrad, True),
-    "sparse_adam": (SparseAdam, True),
-}
-every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
-
-
-def optimizer_of(name, model, lr=0.1):
-    return OPTIMIZERS[name][0](model.words.parameters(), lr=lr)
 
 
 class ByHand:
@@ -79,17 +37,6 @@ class ByHand:
         step(self.model, self.optimizer, batches, lr, before=lambda: self.shrink(batches))
 
 
-def step(model, optimizer, batches, lr, before=lambda: None):
-    """Take a step on the mean over some batches of rows, each with a forward and a backward pass of its own."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.zero_grad()
-    for batch in batches:
-        (model(torch.tensor(batch)) / len(batches)).backward()
-    before()
-    optimizer.step()
-
-
 def train(mode, optimizer, history, **options):
     """Return the table after ``history`` under decay_rows, flushed, and as by hand."""
     model = Words(sparse=OPTIMIZERS[optimizer][1], **options)
@@ -102,10 +49,6 @@ def train(mode, optimizer, history, **options):
         by_hand.step(batches, lr)
     decay.flush()
     return model.words.weight.detach(), other.words.weight.detach()
-
-
-def assert_same(one, other):
-    torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-13)
 
 
 ROWS = st.lists(st.integers(0, N - 1), min_size=1, max_size=4)
@@ -239,6 +182,9 @@ def test_going_back_to_a_checkpoint_owes_nothing_on_it():
     model.load_state_dict(kept)
     decay.flush()
     assert torch.equal(model.words.weight, kept["words.weight"])
+    step(model, optimizer, [[0]], 0.1)
+    decay.flush()
+    torch.testing.assert_close(model.words.weight[1:].detach(), kept["words.weight"][1:] * (1 - 0.1 * LAM))
 
 
 @every_mode
@@ -356,67 +302,3 @@ def test_a_bag_with_weights_that_learn_trains(mode):
         (bag(rows, per_sample_weights=share) + bag(rows, per_sample_weights=share)).sum().backward()
         optimizer.step()
     assert share.grad is not None
-
-
-REFUSED = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "momentum": lambda p, lr: SGD(p, lr=lr, momentum=0.9)}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_catch_up_is_refused_where_a_row_without_a_gradient_moves(name):
-    model = Words()
-    optimizer = REFUSED[name](model.parameters(), lr=0.1)
-    for group in optimizer.param_groups:
-        group["weight_decay"] = 0.0
-    with pytest.raises(SettingError, match=r"mode is 'catch_up' under (Adam|AdamW|RMSprop|SGD with momentum).*mode='touched'"):
-        decay_rows(model, optimizer, LAM, mode="catch_up")
-    assert not optimizer._optimizer_step_pre_hooks
-    decay_rows(model, optimizer, LAM, mode="touched")
-
-
-def test_momentum_of_other_groups_is_no_hindrance():
-    model = Words()
-    optimizer = SGD([{"params": model.words.parameters()}, {"params": model.head.parameters(), "momentum": 0.9}], lr=0.1)
-    decay_rows(model, optimizer, LAM, mode="catch_up")
-
-
-@every_mode
-def test_mistakes_are_said(mode):
-    model = Words()
-    optimizer = SGD(model.parameters(), lr=0.1)
-    tied = TiedLanguageModel(is_head_first=False)
-    normed = nn.utils.parametrizations.weight_norm(nn.Embedding(3, 2))
-    linear = nn.Linear(2, 2)
-    for act, message in (
-        (lambda: decay_rows(model, optimizer, LAM, mode="catchup"), "Did you mean 'catch_up'"),
-        (lambda: decay_rows(model, optimizer, -1, mode=mode), "a strength is a finite number"),
-        (lambda: decay_rows(model, optimizer, {"words": 0.1, "head": 0.1}, mode=mode), "of rows has the key 'head'.*words.weight"),
-        (lambda: decay_rows(model, optimizer, {"wrods.weight": 0.1}, mode=mode), "Did you mean 'words.weight'"),
-        (lambda: decay_rows(tied, SGD(tied.parameters(), lr=0.1), LAM, mode=mode), "is tied to head.weight"),
-        (lambda: decay_rows(linear, SGD(linear.parameters(), lr=0.1), LAM, mode=mode), "has no embedding"),
-        (lambda: decay_rows(normed, SGD(normed.parameters(), lr=0.1), LAM, mode=mode), "is no embedding"),
-        (lambda: decay_rows(model, SGD(model.head.parameters(), lr=0.1), LAM, mode=mode), r"lacks 1 parameter \(words.weight\)"),
-    ):
-        with pytest.raises(SettingError, match=message):
-            act()
-    with pytest.raises(ModelError, match="got Linear"):
-        decay_rows(model, linear, LAM, mode=mode)
-    assert not optimizer._optimizer_step_pre_hooks
-
-
-@every_mode
-def test_a_frozen_table_is_left_alone(mode):
-    model = Words()
-    model.words.requires_grad_(False)
-    optimizer = SGD(model.head.parameters(), lr=0.1)
-    assert decay_rows(model, optimizer, LAM, mode=mode).terms == ()
-
-
-def test_a_step_that_would_leave_nothing_to_catch_up_is_refused_before_it_is_taken():
-    for lr in (2.5, 4.0):
-        model = Words()
-        optimizer = optimizer_of("sgd", model)
-        decay_rows(model, optimizer, LAM, mode="catch_up")
-        start = copy.deepcopy(model.words.weight)
-        with pytest.raises(SettingError, match=r"lr·weight_decay is (1|1\.6): .*product is below 1"):
-            step(model, optimizer, [[0]], lr)
-        assert torch.equal(model.words.weight, start)

@@ -54,6 +54,8 @@ class Attached:
         grad_scale = getattr(optimizer, "grad_scale", None)
         for batch, weights in self._acting():
             scale: Scale = self._factor(batch)
+            if optimizer.param_groups[batch.group or 0].get("maximize"):
+                scale = -scale  # the optimiser turns the sum of both around, and a penalty is never to grow
             if isinstance(grad_scale, torch.Tensor):
                 scale = grad_scale.to(weights[0].device, torch.float32) * scale
             grads = cast("list[torch.Tensor]", [weight.grad for weight in weights])

@@ -112,7 +112,8 @@ class Bound:
             A handle whose ``remove()`` ends it.
 
         Raises:
-            SettingError: A parameter would be penalised twice by one kind, some are in no optimiser, or the form does not fit.
+            SettingError: A parameter would be penalised twice by one kind, some are in no optimiser, or the form does not fit. At a
+                step, where ``coupled`` meets a sparse gradient.
             ModelError: There is no torch optimiser.
         """
         inner = [unwrapped(optimizer) for optimizer in optimizers]

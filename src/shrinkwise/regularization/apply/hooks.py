@@ -11,11 +11,11 @@ from torch.utils.hooks import RemovableHandle
 
 from shrinkwise.errors import ModelError, SettingError
 from shrinkwise.regularization.apply.clock import is_skipped
-from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY
+from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY, unwrapped
 from shrinkwise.regularization.dropout import dropouts
 
 
-def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
+def decay_decoupled(optimizer: Any) -> RemovableHandle:
     """Let an optimiser's ``weight_decay`` act as decoupled decay: each step first shrinks a weight by lr·weight_decay of itself.
 
     For optimisers that know only the coupled form, such as SGD, which with momentum then becomes SGDW (Loshchilov and Hutter,
@@ -28,13 +28,14 @@ def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
     shrink comes before the closure, whose gradients are then those of the shrunk weights.
 
     Args:
-        optimizer: Any torch optimiser whose groups have an ``lr``.
+        optimizer: Any torch optimiser whose groups have an ``lr``, wrapped or not.
 
     Returns:
         A handle whose ``remove()`` ends the decay.
 
     Raises:
         SettingError: The decay of this optimiser is decoupled already.
+        ModelError: ``optimizer`` is no torch optimiser.
 
     >>> weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1, weight_decay=0.5)
@@ -44,16 +45,17 @@ def decay_decoupled(optimizer: Optimizer) -> RemovableHandle:
     >>> torch.equal(weight.detach(), torch.tensor([1.0, 2.0]) * (1 - 0.1 * 0.5))
     True
     """
-    if _shrink in optimizer._optimizer_step_pre_hooks.values():
+    inner = unwrapped(optimizer)
+    if _shrink in inner._optimizer_step_pre_hooks.values():
         cause = "a second call would shrink every weight twice a step"
         raise SettingError("decay_decoupled was called twice on one optimiser", cause, "call it once, or remove() the first handle")
-    for group in optimizer.param_groups:
+    for group in inner.param_groups:
         # What a schedule started from moves along: it would bring the coupled decay back.
         for prefix in ("", "initial_") if "initial_weight_decay" in group else ("",):
             coupled, decoupled = f"{prefix}weight_decay", f"{prefix}{DECOUPLED_DECAY}"
             group[decoupled] = group.get(decoupled, 0.0) + group.get(coupled, 0.0)
             group[coupled] = 0.0
-    return optimizer.register_step_pre_hook(_shrink)
+    return inner.register_step_pre_hook(_shrink)
 
 
 @torch.no_grad()
@@ -65,43 +67,44 @@ def _shrink(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any])
             torch._foreach_mul_(weights, 1 - group["lr"] * decay)
 
 
-def count_steps(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
+def count_steps(model: nn.Module, optimizer: Any) -> RemovableHandle:
     """Keep the dropout of a model told of the optimiser's step, in a training loop of one's own.
 
-        The first step is 1; a model whose state was loaded goes on from its own. A step that a GradScaler skips does not count.
+    The first step is 1; a model whose state was loaded goes on from its own. A step that a GradScaler skips does not count.
 
     Args:
-            model: A module after ``place_dropout``.
-            optimizer: The optimiser whose steps count; call once, for one of a model's optimisers.
+        model: A module after ``place_dropout``.
+        optimizer: The optimiser whose steps count, wrapped or not; call once, for one of a model's optimisers.
 
     Returns:
-            A handle whose ``remove()`` ends the counting.
+        A handle whose ``remove()`` ends the counting.
 
     Raises:
-            ModelError: A dropout of the model has not been placed.
-            SettingError: The steps of this optimiser are counted for this model already.
+        ModelError: A dropout of the model has not been placed, or ``optimizer`` is no torch optimiser.
+        SettingError: The steps of this optimiser are counted for this model already.
 
-        >>> from shrinkwise.regularization.dropout import Dropout, place_dropout
-        >>> model = nn.Sequential(nn.Linear(2, 2), Dropout(0.5))
-        >>> place_dropout(model, seed=0)
-        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> handle = count_steps(model, optimizer)
-        >>> optimizer.step()
-        >>> model[1].step
-        2
+    >>> from shrinkwise.regularization.dropout import Dropout, place_dropout
+    >>> model = nn.Sequential(nn.Linear(2, 2), Dropout(0.5))
+    >>> place_dropout(model, seed=0)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> handle = count_steps(model, optimizer)
+    >>> optimizer.step()
+    >>> model[1].step
+    2
     """
+    inner = unwrapped(optimizer)
     counted = dropouts(model)
     if any(dropout.seed is None for dropout in counted):
         cause = "counting steps is of no use to a dropout that has no seed and no number"
         raise ModelError("a dropout of this model has no place", cause, "call place_dropout(model, seed) first")
-    if any(isinstance(hook, _Counter) and hook.model is model for hook in optimizer._optimizer_step_post_hooks.values()):
+    if any(isinstance(hook, _Counter) and hook.model is model for hook in inner._optimizer_step_post_hooks.values()):
         cause = "a second call would count every step twice"
         raise SettingError(
             "count_steps was called twice on one model and optimiser", cause, "call it once, or remove() the first handle"
         )
     for dropout in counted:
         dropout.step = dropout.step or 1
-    return optimizer.register_step_post_hook(_Counter(model))
+    return inner.register_step_post_hook(_Counter(model))
 
 
 class _Counter:

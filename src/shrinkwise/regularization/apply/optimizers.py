@@ -36,10 +36,11 @@ def group_of_each(optimizer: Optimizer) -> dict[int, int]:
 
 
 def decay_of_each(optimizer: Optimizer) -> dict[int, float]:
-    """Return the optimiser's own weight decay, coupled or decoupled, of each parameter that has one."""
+    """Return the optimiser's own decay of each parameter that has one, coupled or decoupled; of a scheduled one, the initial."""
     decays = {}
     for group in optimizer.param_groups:
-        decay = float(group.get("weight_decay", 0.0)) + float(group.get(DECOUPLED_DECAY, 0.0))
+        names = ("weight_decay", DECOUPLED_DECAY)
+        decay = sum(float(group.get(f"initial_{name}", group.get(name, 0.0))) for name in names)
         decays.update({id(parameter): decay for parameter in group["params"] if decay})
     return decays
 

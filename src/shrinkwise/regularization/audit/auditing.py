@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,14 +14,12 @@ from shrinkwise.regularization.audit.arithmetic import local
 from shrinkwise.regularization.audit.attached import actions_of_hooks, has_standin, needs_whole_weights
 from shrinkwise.regularization.audit.exact import step_exactly
 from shrinkwise.regularization.audit.findings import Seen, findings_in
-from shrinkwise.regularization.audit.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
 from shrinkwise.regularization.audit.groups import Group, groups_of_each, step_hooks
-from shrinkwise.regularization.audit.invariance import call, scale_invariant
-from shrinkwise.regularization.audit.loss_terms import Loss, evaluate, terms_in_loss
+from shrinkwise.regularization.audit.looking import invariance_of, look_at_loss, unwrapped
+from shrinkwise.regularization.audit.loss_terms import Loss
 from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.audit.reading import Evidence, read_parameter
 from shrinkwise.regularization.audit.result import Audit
-from shrinkwise.regularization.audit.snapshot import Snapshot, only_looking
 from shrinkwise.regularization.audit.standins import CannotRebuildError, measure
 from shrinkwise.regularization.audit.subject import Subject, read_subject
 from shrinkwise.regularization.rules import Placement, Role, place
@@ -49,8 +45,8 @@ def audit(
         model: A module, wrapped or not; a tuple of a module and its optimisers; a LightningModule; a Hugging Face Trainer.
         optimizer: An optimiser, or several in a list. Without one, only roles and what ``loss`` and ``inputs`` show.
         inputs: One batch, as ``loss`` takes it; without a loss as the model takes it: a tensor, a tuple of positional or a mapping
-            of keyword arguments. Each weight that shrinks is doubled in train mode to see whether the output stays, a forward pass
-            for each.
+            of keyword arguments. Each weight that shrinks is doubled in train mode to see whether the output stays, two forward
+            passes for each.
         loss: ``loss(model, inputs)``, the tensor that is minimised: penalties in it are found, and rows that gradient hooks freeze.
         exact: Step the real optimiser with zero gradients, step hooks included, and put back parameters, buffers, gradients, state
             and random generators to the last bit. The host needs room for a copy of them all. What a hook writes elsewhere stays.
@@ -73,42 +69,49 @@ def audit(
     >>> [warning.code for warning in seen.warnings]
     ['decayed_norm', 'decayed_bias']
     """
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
-        raise SettingError(f"depth is {depth!r}", "it counts levels of repeated layers", "give 0 or a positive whole number")
+    _check_depth(depth)
     subject = read_subject(model, optimizer)
+    _check_made(subject.model, is_run=inputs is not None or loss is not None)
     placements = place(subject.model, inputs if loss is None else None)
-    _check_made(placements)
     held = groups_of_each(subject.optimizers)
     _check_held(placements, held, subject)
-    evidence = Evidence()
+    evidence = Evidence(has_optimizer=bool(subject.optimizers))
     not_checked: list[str] = []
     if subject.optimizers:
         evidence.attached = actions_of_hooks(subject.optimizers)
         _measure(subject, evidence, not_checked, exact=exact)
     else:
         not_checked.append("what shrinks: no optimiser was given")
-    inner = _unwrapped(subject.model)
-    with only_looking(inner) as kept, _eager():
-        _look_at_loss(inner, loss, inputs, evidence, not_checked)
-        parameters = tuple(read_parameter(placed, held.get(id(placed.parameter), []), evidence) for placed in placements)
-        if inputs is None and loss is None:
-            not_checked.append("scale-invariant weights: no inputs were given")
-        else:
-            run = partial(call, inner, inputs) if loss is None else partial(evaluate, inner, loss, inputs)
-            parameters = _with_invariance(subject, placements, parameters, run, kept, not_checked)
+    inner = unwrapped(subject.model)
+    look_at_loss(inner, loss, inputs, evidence, not_checked)
+    parameters = tuple(read_parameter(placed, held.get(id(placed.parameter), []), evidence) for placed in placements)
+    if inputs is None and loss is None:
+        not_checked.append("scale-invariant weights: no inputs were given")
+    else:
+        tried = [p.parameter for p, seen in zip(placements, parameters, strict=True) if _may_be_invariant(p, seen, evidence)]
+        invariant = invariance_of(inner, loss, inputs, tried, not_checked)
+        parameters = tuple(
+            replace(seen, is_scale_invariant=invariant.get(id(placed.parameter)))
+            for placed, seen in zip(placements, parameters, strict=True)
+        )
     seen = _seen(subject, placements, parameters, held, evidence)
     names = tuple(type(optimizer).__name__ for optimizer in subject.optimizers)
     return Audit(type(inner).__name__, names, parameters, findings_in(seen), tuple(not_checked), depth or 0)
 
 
-def _check_made(placements: Sequence[Placement]) -> None:
-    lazy = [p.name for p in placements if isinstance(p.parameter, nn.parameter.UninitializedParameter)]
-    if lazy:
-        raise SettingError(
-            f"{lazy[0]} has no shape yet",
-            "a lazy module makes its parameters at its first forward pass",
-            "put one batch through it",
-        )
+def _check_depth(depth: Any) -> None:
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+        raise SettingError(f"depth is {depth!r}", "it counts levels of repeated layers", "give 0 or a positive whole number")
+
+
+def _check_made(model: nn.Module, *, is_run: bool) -> None:
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            cause = "a lazy module makes its parameters at its first forward pass"
+            raise SettingError(f"{name} has no shape yet", cause, "put one batch through it")
+        if is_run and parameter.is_meta:
+            cause = "on the meta device a parameter has no values, and nothing can be run"
+            raise SettingError(f"{name} has no values", cause, "leave out inputs and loss, or make the model on a real device")
 
 
 def _check_held(placements: Sequence[Placement], held: dict[int, list[Group]], subject: Subject) -> None:
@@ -143,40 +146,10 @@ def _measure(subject: Subject, evidence: Evidence, not_checked: list[str], *, ex
                 not_checked.append(f"what {' and '.join(kinds)} removes, on whole weights only: exact=True measures it")
 
 
-def _look_at_loss(model: nn.Module, loss: Loss | None, inputs: Any, evidence: Evidence, not_checked: list[str]) -> None:
-    evidence.frozen_rows = padding_rows(model)
-    n_hooked = len(hooked(model))
-    if loss is not None:
-        evidence.in_loss = terms_in_loss(model, loss, inputs)
-        evidence.frozen_rows |= rows_zeroed_by_hooks(model, loss, inputs) if n_hooked else {}
-        return
-    not_checked.append("penalties in the loss: no loss was given")
-    if n_hooked:
-        not_checked.append(f"gradient hooks on {n_hooked} parameters, which may freeze rows: no loss was given")
-
-
-def _with_invariance(
-    subject: Subject,
-    placements: Sequence[Placement],
-    parameters: tuple[AuditedParameter, ...],
-    run: Callable[[], Any],
-    kept: Snapshot,
-    not_checked: list[str],
-) -> tuple[AuditedParameter, ...]:
-    """Double each weight that is regularised, or each weight where there is no optimiser, and see whether the output stays."""
-    tried = {
-        id(placed.parameter): placed.parameter
-        for placed, seen in zip(placements, parameters, strict=True)
-        if placed.role in _CAN_BE_INVARIANT and not placed.is_frozen and (seen.is_regularised or not subject.optimizers)
-    }
-    invariant = scale_invariant(_unwrapped(subject.model), run, list(tried.values()), kept)
-    if invariant is None:
-        not_checked.append("scale-invariant weights: the loss calls no module of the model")
-        return parameters
-    return tuple(
-        replace(seen, is_scale_invariant=id(placed.parameter) in invariant) if id(placed.parameter) in tried else seen
-        for placed, seen in zip(placements, parameters, strict=True)
-    )
+def _may_be_invariant(placed: Placement, seen: AuditedParameter, evidence: Evidence) -> bool:
+    """Whether it is worth knowing: of a weight that is regularised, or of any where there is no optimiser."""
+    is_weight = placed.role in _CAN_BE_INVARIANT and not placed.is_frozen
+    return is_weight and (seen.is_regularised or not evidence.has_optimizer)
 
 
 def _seen(
@@ -213,20 +186,3 @@ def _sparse(model: nn.Module) -> frozenset[int]:
     """Return the identities of the weights whose gradients are sparse."""
     modules = (module for module in model.modules() if getattr(module, "sparse", None) is True)
     return frozenset(id(module.weight) for module in modules if isinstance(getattr(module, "weight", None), nn.Parameter))
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """Look through wrappers that only pass on: a forward pass inside one process needs none of them."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif "_orig_mod" in model._modules:
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
-
-
-def _eager() -> Any:
-    """Keep compiled parts from being compiled anew for what is looked at once."""
-    set_stance = getattr(torch.compiler, "set_stance", None)
-    return set_stance("force_eager") if set_stance else nullcontext()

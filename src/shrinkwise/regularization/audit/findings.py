@@ -74,14 +74,14 @@ def _decayed_roles(seen: Seen) -> Iterator[Finding]:
         if decayed:
             decay = max(p.strength_by("weight_decay") for p in decayed)
             mend = f"sw.param_groups(model, weight_decay={decay:g}) puts them into a group with 0" if decay else "leave them out"
-            yield _about(decayed, f"decayed_{role}", f"{{n}} {plural} shrink: {{names}}", mend)
+            yield _about(decayed, f"decayed_{role}", f"{plural} shrink", mend)
 
 
 def _regularised_twice(seen: Seen) -> Iterator[Finding]:
     doubled = [p for p in seen.parameters if sum(action.kind in SHRINKS_ALIKE for action in p.actions) > 1 and not p.is_frozen]
     for penalty in dict.fromkeys(p.penalty for p in doubled):
         those = [p for p in doubled if p.penalty == penalty]
-        message = f"{{n}} parameters are regularised twice, {penalty}: {{names}}"
+        message = f"regularised twice, {penalty}"
         yield _about(those, "regularised_twice", message, "keep one of the two, and set the other to 0")
 
 
@@ -91,7 +91,7 @@ def _decay_lost(seen: Seen) -> Iterator[Finding]:
     for dtype in dict.fromkeys(p.dtype for p in lost):
         those = [p for p in lost if p.dtype == dtype]
         shrink = max(p.unrounded_shrink or 0.0 for p in those)
-        message = f"decay is lost to rounding in {dtype}: {{n}} parameters should lose {shrink:.2g} a step and do not: {{names}}"
+        message = f"decay of {shrink:.2g} a step is lost to rounding in {dtype}"
         mend = "keep the weights that the optimiser steps in float32, as autocast does, or round stochastically"
         yield _about(those, "decay_lost_to_rounding", message, mend)
 
@@ -99,14 +99,14 @@ def _decay_lost(seen: Seen) -> Iterator[Finding]:
 def _decay_without_effect(seen: Seen) -> Iterator[Finding]:
     idle = [p for p in seen.parameters if p.declared_shrink and p.unrounded_shrink == 0.0 and p.is_regularised]
     if idle:
-        message = "weight_decay is declared and {n} parameters do not shrink: {names}"
+        message = "weight_decay is declared and does not act"
         yield _about(idle, "decay_without_effect", message, "see whether this optimiser reads weight_decay from its groups")
 
 
 def _undeclared_shrink(seen: Seen) -> Iterator[Finding]:
     hidden = [p for p in seen.parameters if p.shrinks and p.groups and not p.actions and not p.is_frozen]
     if hidden:
-        message = "{n} parameters shrink though nothing declares it: {names}"
+        message = "shrinks though nothing declares it"
         yield _about(hidden, "undeclared_shrink", message, "look into the optimiser: it decays by another name or by a constant")
 
 
@@ -114,7 +114,7 @@ def _l2_is_no_decay(seen: Seen) -> Iterator[Finding]:
     rescaled = [p for p in seen.parameters if p.is_proportional is False and p.strength_by("weight_decay") and not p.is_frozen]
     if rescaled:
         label = rescaled[0].groups[0].partition("[")[0]
-        message = f"the L2 of {label} is not decay, {{n}} parameters do not shrink in proportion to their size: {{names}}"
+        message = f"the L2 of {label} is not decay, what it removes is not in proportion to the weight"
         mend = "it divides the penalty's gradient by its own size; use a decoupled form, such as torch.optim.AdamW"
         yield _about(rescaled, "l2_is_not_decay", message, mend)
 
@@ -123,7 +123,7 @@ def _held_twice(seen: Seen) -> Iterator[Finding]:
     twice = [p for p in seen.parameters if len(p.groups) > 1]
     for groups in dict.fromkeys(p.groups for p in twice):
         those = [p for p in twice if p.groups == groups]
-        message = f"{{n}} parameters are held by {' and '.join(groups)}, and each of them steps: {{names}}"
+        message = f"held by {' and '.join(groups)}, each of which steps it"
         yield _about(those, "held_twice", message, "put each parameter into one group of one optimiser")
 
 
@@ -137,9 +137,7 @@ def _tied_apart(seen: Seen) -> Iterator[Finding]:
 def _in_no_group(seen: Seen) -> Iterator[Finding]:
     free = [p for p in seen.parameters if not p.groups and not p.is_frozen]
     if seen.n_optimizers and free:
-        yield _about(
-            free, "in_no_group", "{n} trained parameters are in no group and are never stepped: {names}", "add them to a group"
-        )
+        yield _about(free, "in_no_group", "trained, in no group, and never stepped", "add them to a group")
 
 
 def _stale(seen: Seen) -> Iterator[Finding]:
@@ -158,14 +156,14 @@ def _frozen_that_shrinks(seen: Seen) -> Iterator[Finding]:
             yield Finding("frozen_shrinks", f"{rows} of {name} has no gradient and shrinks all the same", mend, (name,))
     moving = [p for p in seen.parameters if p.is_frozen and p.shrinks]
     if moving:
-        message = "{n} frozen parameters have an old gradient, so the optimiser shrinks them: {names}"
+        message = "frozen, and shrinks all the same since an old gradient is left"
         yield _about(moving, "frozen_shrinks", message, "set their grad to None: optimizer.zero_grad(set_to_none=True)")
 
 
 def _scale_invariant(seen: Seen) -> Iterator[Finding]:
     invariant = [p for p in seen.parameters if p.is_scale_invariant and (p.is_regularised or not seen.n_optimizers)]
     if invariant:
-        message = "{n} weights are scale-invariant (doubled, they leave the output as it is): {names}"
+        message = "scale-invariant, doubled it leaves the output as it is"
         mend = (
             "L2 and decay do not make the function simpler there: they only change the effective learning rate; tune both together"
         )
@@ -177,21 +175,21 @@ def _unknown_kind(seen: Seen) -> Iterator[Finding]:
     for is_decayed in (True, False):
         those = [p for p in unknown if p.is_regularised == is_decayed]
         if those:
-            message = f"{{n}} parameters of unknown kind {'shrink' if is_decayed else 'do not shrink'}: {{names}}"
+            message = f"of unknown kind, and {'shrinks' if is_decayed else 'does not shrink'}"
             yield _about(those, "unknown_kind", message, "decide for each whether it should", is_note=not is_decayed)
 
 
 def _decayed_embedding(seen: Seen) -> Iterator[Finding]:
     decayed = [p for p in seen.parameters if p.role == Role.EMBEDDING and p.is_regularised]
     if decayed:
-        message = "{n} embeddings shrink: {names}. Rows that no batch touches shrink too"
+        message = "embeddings shrink, also rows that no batch touches"
         yield _about(decayed, "decayed_embedding", message, "sw.param_groups leaves embeddings free", is_note=True)
 
 
 def _lr_is_zero(seen: Seen) -> Iterator[Finding]:
     still = [p for p in seen.parameters if p.actions and p.lr == 0 and p.declared_shrink == 0 and not p.is_frozen]
     if still:
-        message = "the learning rate is 0 at this step, so nothing shrinks now: {names}"
+        message = "the learning rate is 0 at this step, so nothing shrinks now"
         yield _about(still, "lr_is_zero", message, "audit again after the warm-up's first step", is_note=True)
 
 
@@ -215,6 +213,5 @@ CHECKS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
 
 
 def _about(parameters: Sequence[AuditedParameter], code: str, message: str, mend: str, *, is_note: bool = False) -> Finding:
-    """Fill the names and their number into a message."""
     names = tuple(p.name for p in parameters)
-    return Finding(code, message.format(n=len(names), names=listed(names)), mend, names, is_note)
+    return Finding(code, f"{message}: {listed(names)}", mend, names, is_note)

@@ -69,11 +69,11 @@ def _written(part: str | tuple[int, ...]) -> str:
 
 
 def listed(names: Sequence[str], at_most: int = 4) -> str:
-    """Join folded names, the first few of them, and say how many more there are.
+    """Join folded names, the first few of them, and say how many more there are, and how many they stand for.
 
     >>> listed(["h.0.bias", "h.1.bias", "head.bias"])
-    'h.[0,1].bias, head.bias'
+    'h.[0,1].bias, head.bias (3 parameters)'
     """
     folded = [name for name, _ in fold(names)]
     more = f" and {len(folded) - at_most} more" if len(folded) > at_most else ""
-    return ", ".join(folded[:at_most]) + more
+    return ", ".join(folded[:at_most]) + more + (f" ({len(names)} parameters)" if len(names) > min(len(folded), at_most) else "")

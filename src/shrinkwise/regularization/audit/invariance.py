@@ -7,6 +7,7 @@ Laarhoven, "L2 regularization versus batch and weight normalization", 2017, sect
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,12 @@ from shrinkwise.errors import SettingError
 from shrinkwise.regularization.audit.arithmetic import local
 from shrinkwise.regularization.audit.forwards import watched
 from shrinkwise.regularization.audit.snapshot import Snapshot
-from shrinkwise.seeding import isolated_rng
+from shrinkwise.seeding import isolated_rng, torch_generator
+
+_LOUD = 10
+"""How far above rounding a random step must move the output before anything is said."""
+_SAME = 0.02
+"""How much of that doubling may move it: the small constant in a norm's denominator leaves a trace."""
 
 
 @torch.no_grad()
@@ -25,7 +31,8 @@ def scale_invariant(
 ) -> frozenset[int] | None:
     """Find the parameters that can be doubled in train mode without a change of what the model gives.
 
-    One run for each parameter, from equal buffers and random numbers; each parameter is put back to the last bit.
+    Two runs for each parameter, from equal buffers and random numbers: one with it doubled, one with as large a step in a random
+    direction, which must change the output, or its size means nothing. Each parameter is put back to the last bit.
 
     Args:
         model: The model, unwrapped.
@@ -42,16 +49,21 @@ def scale_invariant(
     reference = _outputs(model, run, kept)
     if not reference:
         return None
+    eps = max(torch.finfo(tensor.dtype).eps for tensor in reference)
+    noise = eps * sum(float(tensor.double().norm()) for tensor in reference)
     found = set()
     for parameter in parameters:
         values = local(parameter)
         before = values.clone()
+        direction = torch.randn(values.shape, generator=torch_generator("audit", "direction")).to(values.device, values.dtype)
+        direction *= before.norm() / direction.norm()
         try:
-            values.mul_(2)
-            if bool(values.any()) and _agree(reference, _outputs(model, run, kept)):
-                found.add(id(parameter))
+            doubled = _distance(reference, _outputs(model, run, kept, partial(values.copy_, 2 * before)))
+            moved = _distance(reference, _outputs(model, run, kept, partial(values.copy_, before + direction)))
         finally:
             values.copy_(before)
+        if moved > _LOUD * noise and doubled < max(_SAME, 16 * eps) * moved:
+            found.add(id(parameter))
     return frozenset(found)
 
 
@@ -73,17 +85,19 @@ def call(model: nn.Module, inputs: Any) -> Any:
         ) from error
 
 
-def _outputs(model: nn.Module, run: Callable[[], Any], kept: Snapshot) -> list[torch.Tensor]:
+def _outputs(
+    model: nn.Module, run: Callable[[], Any], kept: Snapshot, change: Callable[[], Any] = lambda: None
+) -> list[torch.Tensor]:
     kept.restore()
     model.train()
+    change()
     with isolated_rng("audit", "forward"), watched(model) as forwards:
         run()
     return forwards.tensors()
 
 
-def _agree(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> bool:
-    """Whether outputs agree but for rounding and the small constant in a norm's denominator."""
-    return len(before) == len(after) and all(
-        float((old.double() - new.double()).norm()) <= 10 * max(torch.finfo(old.dtype).eps, 1e-4) * float(old.double().norm())
-        for old, new in zip(before, after, strict=True)
-    )
+def _distance(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> float:
+    """Return how far outputs lie apart; of outputs of other shapes, such as a router's, infinitely far."""
+    if [tensor.shape for tensor in before] != [tensor.shape for tensor in after]:
+        return float("inf")
+    return sum(float((old.double() - new.double()).norm()) for old, new in zip(before, after, strict=True))

@@ -40,7 +40,7 @@ def html_of(audit: Audit) -> str:
 
 
 def _finding(finding: Finding, kind: str) -> str:
-    return f"<div class='{kind}'>{escape(finding.message)}.<br><span class='mend'>→ {escape(finding.mend)}</span></div>"
+    return f"<div class='{kind}'>{escape(finding.message)}<br><span class='mend'>→ {escape(finding.mend)}</span></div>"
 
 
 def _table(lines: Sequence[Line]) -> str:

@@ -23,7 +23,7 @@ class AuditedParameter:
         declared_shrink: Fraction of the weight that lr·weight_decay would remove at one step; None without an optimiser, or where a
             group has no lr.
         measured_shrink: Fraction that one step with zero data gradient removes; None where it was not measured.
-        measured_on: ``stand-in`` or ``real step``; empty where it was not measured.
+        measured_on: ``stand-in``, ``real step``, or ``no step`` where no optimiser holds it; empty where it was not measured.
         unrounded_shrink: The same on a stand-in in float64; None where it was not measured.
         is_lost: Whether the rounding of its dtype swallows most of that.
         is_proportional: Whether a weight twice the size loses the same fraction; None where it was not measured.

@@ -19,6 +19,7 @@ class Evidence:
     """What was measured and found, by the identity of the parameter.
 
     Attributes:
+        has_optimizer: Whether there is an optimiser.
         standins: What each optimiser that could be rebuilt did to stand-ins.
         real: What real steps removed.
         real_by_hooks: What of it hooks removed, and whether in proportion to the weight.
@@ -27,6 +28,7 @@ class Evidence:
         frozen_rows: Rows that have no gradient.
     """
 
+    has_optimizer: bool = False
     standins: list[dict[int, Measured]] = field(default_factory=list)
     real: dict[int, float] = field(default_factory=dict)
     real_by_hooks: dict[int, tuple[float, bool]] = field(default_factory=dict)
@@ -54,7 +56,7 @@ def read_parameter(placed: Placement, groups: Sequence[Group], evidence: Evidenc
         why=placed.why,
         actions=_actions(key, groups, measured, evidence) if is_stepped else (),
         aliases=placed.aliases,
-        declared_shrink=_together([group.declared_shrink for group in groups]) if groups or measured else None,
+        declared_shrink=_together([group.declared_shrink for group in groups]) if evidence.has_optimizer else None,
         unrounded_shrink=_together([one.unrounded for one in measured]) if measured else None,
         is_lost=any(one.is_lost for one in measured),
         is_proportional=all(one.is_proportional for one in measured) if measured else None,
@@ -62,11 +64,13 @@ def read_parameter(placed: Placement, groups: Sequence[Group], evidence: Evidenc
         groups=tuple(group.label for group in groups),
         lr=groups[0].lr if groups else None,
         dtype=str(parameter.dtype).removeprefix("torch."),
-        **_measured_shrink(key, measured, evidence),
+        **_measured_shrink(key, groups, measured, evidence),
     )
 
 
-def _measured_shrink(key: int, measured: Sequence[Measured], evidence: Evidence) -> dict[str, Any]:
+def _measured_shrink(key: int, groups: Sequence[Group], measured: Sequence[Measured], evidence: Evidence) -> dict[str, Any]:
+    if evidence.has_optimizer and not groups:
+        return {"measured_shrink": 0.0, "measured_on": "no step"}
     if key in evidence.real and math.isfinite(evidence.real[key]):
         return {"measured_shrink": evidence.real[key], "measured_on": "real step"}
     shrink = _together([one.shrink for one in measured]) if measured else None
@@ -78,6 +82,8 @@ def _together(fractions: Sequence[float | None]) -> float | None:
     known = [fraction for fraction in fractions if fraction is not None and math.isfinite(fraction)]
     if len(known) < len(fractions):
         return None
+    if not known:
+        return 0.0
     return known[0] if len(known) == 1 else 1 - math.prod(1 - fraction for fraction in known)
 
 

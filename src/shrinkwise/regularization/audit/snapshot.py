@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -34,7 +33,9 @@ class Snapshot:
     """
 
     def __init__(self, modules: Iterable[Any], hooks: Iterable[Any] = (), *, skip_parameters: bool = False) -> None:
+        modules = list(modules)
         self._skip_parameters = skip_parameters
+        self._sharded = list(filter(is_sharded, modules))
         self._puts_back: list[Callable[[], object]] = []
         self._seen: dict[int, Any] = {}
         self._values: dict[int, torch.Tensor] = {}
@@ -48,6 +49,9 @@ class Snapshot:
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back as it was."""
+        for module in self._sharded:
+            # A forward pass leaves the whole parameters in place, and FSDP2 would not know that they are gone.
+            module.reshard()
         for put_back in self._puts_back:
             put_back()
 
@@ -106,6 +110,11 @@ class Snapshot:
             self._keep(grad, depth)
 
 
+def is_sharded(module: Any) -> bool:
+    """Whether FSDP2 holds a module's parameters; told by name, since nobody need have imported it."""
+    return any(kind.__name__ == "FSDPModule" for kind in type(module).__mro__)
+
+
 def _refill(container: Any, items: Any) -> None:
     """Give a dict, list or set its items back, in their order."""
     container.clear()
@@ -125,16 +134,6 @@ def of_training(model: nn.Module, optimizers: Sequence[Optimizer] = (), *, skip_
     """Keep a model, its optimisers with what their step hooks hold, and the global random generators."""
     hooks = [hook for optimizer in optimizers for hook in step_hooks(optimizer)]
     return Snapshot([*model.modules(), *optimizers], hooks, skip_parameters=skip_parameters)
-
-
-@contextmanager
-def only_looking(model: nn.Module) -> Iterator[Snapshot]:
-    """Put buffers, attributes and random generators back after forward passes; parameters must not be changed inside."""
-    kept = of_training(model, skip_parameters=True)
-    try:
-        yield kept
-    finally:
-        kept.restore()
 
 
 def _kept_torch_rng() -> Callable[[], None]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _GAP = "  "
 _N_RIGHT = 2
-_NARROWEST_NAME = 24
 
 
 def text_of(audit: Audit, width: int) -> str:
@@ -36,7 +35,7 @@ def text_of(audit: Audit, width: int) -> str:
 
 
 def _finding(finding: Finding, width: int) -> Iterator[str]:
-    yield from _bullet(f"{finding.message}.", width)
+    yield from _bullet(finding.message, width)
     yield from textwrap.wrap(
         f"-> {finding.mend}", width, initial_indent="    ", subsequent_indent="       ", break_on_hyphens=False
     )
@@ -52,7 +51,7 @@ def _table(lines: Sequence[Line], width: int) -> Iterator[str]:
     rows = [HEADER, *(line.cells for line in lines)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     others = sum(widths[1:]) + len(_GAP) * (len(HEADER) - 1)
-    widths[0] = min(widths[0], max(width - others, _NARROWEST_NAME))
+    widths[0] = min(widths[0], max(width - others, len(HEADER[0])))
     yield _row(HEADER, widths)
     yield _GAP.join("-" * n for n in widths)
     for line in lines:

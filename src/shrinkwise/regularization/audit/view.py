@@ -40,7 +40,7 @@ def rich_of(audit: Audit) -> RenderableType:
 
     parts: list[RenderableType] = [Text(audit.headline, style="bold")]
     for title, findings, style in (("Warnings", audit.warnings, "yellow"), ("Notes", audit.notes, "cyan")):
-        said = [Text.assemble((f"{finding.message}.", style), (f"\n→ {finding.mend}", "dim")) for finding in findings]
+        said = [Text.assemble((finding.message, style), (f"\n→ {finding.mend}", "dim")) for finding in findings]
         parts += _list(title, said, style)
     if audit.lines:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)

@@ -123,6 +123,9 @@ class L2SP(Penalty):
             mend = "call at(name, weight), or bind a Regularizer to the model"
             raise SettingError(f"the reference of L2SP is {got}", cause, mend)
         _check(self.reference, weight, "")
+        if self.reference.device != weight.device:
+            # A trainer moved the model after it was bound; the reference follows once, and not at every step.
+            object.__setattr__(self, "reference", self.reference.to(weight.device))
         return self.reference.detach()
 
     def _key(self, reference: Mapping[str, torch.Tensor], name: str) -> str:
