@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from training import Problem
+from problem import Problem
 
 LR, STEPS, ROWS = 0.1, 5, 20
 SETTINGS: dict[str, dict[str, Any]] = {

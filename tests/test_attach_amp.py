@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import shrinkwise as sw
+from problem import Problem
 from shrinkwise.errors import DecayRoundingWarning
 from shrinkwise.regularization.strength.schedules import Cosine
-from training import Problem
 
 LAM, LR, STEPS = 0.3, 0.05, 10
 MAKERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": partial(torch.optim.AdamW, weight_decay=0.0)}
@@ -33,11 +33,11 @@ def scaled_training(optimizer, problem, scaler, *, term=lambda: 0, unscale=False
             nn.utils.clip_grad_norm_(problem.model.parameters(), 0.5)
         scaler.step(optimizer)
         scaler.update()
-    return problem.weights()
+    return problem.vector
 
 
 def run(form, maker, options, **how):
-    problem = Problem(torch.float32)
+    problem = Problem(dtype=torch.float32)
     make = MAKERS[maker]
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
     if form == "own":
@@ -77,16 +77,16 @@ def test_trap_4b_a_penalty_in_the_loss_is_scaled_with_it(options):
 @pytest.mark.parametrize("options", FUSED.values(), ids=FUSED)
 @pytest.mark.parametrize("form", ["coupled", "decoupled", "proximal"])
 def test_a_step_that_the_scaler_skips_changes_nothing_and_is_not_counted(form, options):
-    problem = Problem(torch.float32)
+    problem = Problem(dtype=torch.float32)
     optimizer = torch.optim.SGD(problem.model.parameters(), lr=LR, **options)
     reg = sw.Regularizer(l2=LAM, schedule=Cosine(100))
     reg.bind(problem.model).attach(optimizer, form=form)
-    before = problem.weights()
+    before = problem.vector
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
     scaler.scale(problem.loss()).backward()
     next(problem.model.parameters()).grad.fill_(torch.inf)
     scaler.step(optimizer)
-    assert torch.equal(problem.weights(), before)
+    assert torch.equal(problem.vector, before)
     assert optimizer.param_groups[0].get("shrinkwise_step", 0) == 0
 
 
@@ -104,7 +104,7 @@ def test_dropout_steps_do_not_count_what_a_fused_optimiser_left_out():
 @pytest.mark.parametrize("form", ["coupled", "decoupled"])
 def test_bfloat16_weights_are_decayed_as_torch_decays_them(form):
     maker = MAKERS["sgd" if form == "coupled" else "adamw"]
-    own, attached = Problem(torch.bfloat16), Problem(torch.bfloat16)
+    own, attached = Problem(dtype=torch.bfloat16), Problem(dtype=torch.bfloat16)
     theirs = maker(sw.param_groups(own.model, 1.0), lr=0.1)
     ours = maker(attached.model.parameters(), lr=0.1)
     sw.Regularizer(l2=1.0).bind(attached.model).attach(ours, form=form)
@@ -113,7 +113,7 @@ def test_bfloat16_weights_are_decayed_as_torch_decays_them(form):
             optimizer.zero_grad()
             problem.loss().backward()
             optimizer.step()
-    assert torch.equal(own.weights(), attached.weights())
+    assert torch.equal(own.vector, attached.vector)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

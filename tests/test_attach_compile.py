@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import shrinkwise as sw
+from problem import Problem
 from shrinkwise.regularization.strength.schedules import Cosine, ProportionalToLr
-from training import Problem
 
 # torch warns of its own use of torch.jit when torch.compile is first imported.
 pytestmark = [pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")]
@@ -37,7 +37,7 @@ def train_with(problem, optimizer, *, loss=None, step=None, after=lambda: None):
         after()
         if i in (2, STEPS - 1):
             graphs.append(n_graphs())
-    return problem.weights(), graphs
+    return problem.vector, graphs
 
 
 def attached(form, schedule, compiled):

@@ -191,3 +191,16 @@ def test_an_optimiser_wrapped_by_accelerate_is_the_one_inside(way):
     else:
         decay_decoupled(optimizer)
     assert_same(ours.train(optimizer), plain.train(SGD(param_groups(plain.model, LAM), lr=LR)))
+
+
+@pytest.mark.parametrize("form", ["coupled", "decoupled", "proximal"])
+def test_trap_3_parameters_that_were_replaced_after_attach_are_said_at_the_next_step(form):
+    """Sharding after attach puts other parameters into the optimiser's groups, and nothing would act on them."""
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Regularizer(l2=0.1).bind(model).attach(optimizer, form=form)
+    model.weight = nn.Parameter(model.weight.detach().clone())
+    optimizer.param_groups[0]["params"][0] = model.weight
+    model(torch.ones(1, 3)).sum().backward()
+    with pytest.raises(SettingError, match=r"no longer holds 1 parameter \(weight\).*Bind and attach again"):
+        optimizer.step()

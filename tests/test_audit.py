@@ -387,6 +387,7 @@ MISTAKES = {
         "given twice",
     ),
     "a lazy module": (lambda: audit(nn.LazyLinear(3)), SettingError, "weight has no shape yet"),
+    "a name that is none": (lambda: audit(small())["0.wieght"], SettingError, "'0.wieght' is no parameter of this Sequential"),
     "inputs for the meta device": (
         lambda: audit(nn.Linear(2, 2, device="meta"), inputs=torch.ones(1, 2)),
         SettingError,

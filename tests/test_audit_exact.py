@@ -166,6 +166,23 @@ def test_what_a_hook_holds_is_put_back_too():
     assert not averager.mean.any()
 
 
+class _Jealous(dict):
+    """A dict that nobody may fill, as some outputs are that a module keeps."""
+
+    def update(self, *args, **kwargs):
+        raise TypeError("no")
+
+
+def test_somebodys_kinds_of_dict_are_left_and_put_back():
+    model = make_net()
+    model.last = _Jealous(a=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(lambda *_: model.last.__setitem__("b", 2))
+    seen = audit(model, optimizer, exact=True)
+    assert model.last == {"a": 1}
+    assert not any("real step" in reason for reason in seen.not_checked)
+
+
 def test_our_own_counting_of_steps_is_put_back():
     model = nn.Sequential(nn.Linear(2, 2), ours.Dropout(0.5))
     ours.place_dropout(model, seed=0)

@@ -77,7 +77,7 @@ def test_dropout_is_the_identity_in_eval_mode_and_at_p_zero(backward):
 
 
 @given(every=st.integers(1, 5), hold=st.integers(1, 5))
-def test_every_and_hold_act_on_steps_counted_from_one(every, hold):
+def test_trap_15_every_and_hold_act_on_steps_counted_from_one(every, hold):
     dropout = _placed(Dropout(0.5, every=every, hold=hold))
     plain = _placed(Dropout(0.5))
     for step in range(1, 13):
@@ -113,7 +113,7 @@ def _loop_model(**options):
     return model
 
 
-def test_count_steps_follows_real_optimizer_steps_not_forwards():
+def test_trap_15_count_steps_follows_real_optimizer_steps_not_forwards():
     model = _loop_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     count_steps(model, optimizer)
@@ -205,7 +205,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize(("backward", "learns_in", "learns_out"), [("masked", 0, 0), ("identity", 1, 0), ("full", 1, 1)])
-def test_silenced_neurons_learn_as_the_form_says(name, backward, learns_in, learns_out):
+def test_trap_14_silenced_neurons_learn_as_the_form_says(name, backward, learns_in, learns_out):
     layer, shape = copy.deepcopy(LAYERS[name][0]), LAYERS[name][1]
     dropout = _placed(Dropout(0.5, backward=backward))
     x = torch.ones(shape, requires_grad=True)
@@ -309,7 +309,7 @@ def test_gradients_of_gradients_follow_the_path():
 
 
 @pytest.mark.parametrize("backward", BACKWARDS)
-def test_every_form_works_under_torch_func(backward):
+def test_trap_16_every_form_works_under_torch_func(backward):
     layer = nn.Linear(6, 3)
     dropout = _placed(Dropout(0.5, backward=backward))
     rows = torch.randn(4, 6, generator=torch_generator("func"))

@@ -38,8 +38,8 @@ def run(variant: Variant = BASE, recipe: Recipe = RECIPE, split: Split = SPLIT, 
     return train_one(recipe, split, RunKey(variant, Condition(), seed))
 
 
-def plain_loop(l2: float = 0.0, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """Train as anybody would by hand, penalty in the loss, and return the loss of each test row."""
+def plain_loop(l2: float = 0.0, dtype: torch.dtype = torch.float32, part: str = "test") -> np.ndarray:
+    """Train as anybody would by hand, penalty in the loss, and return the data loss of each row of a part."""
     with isolated_rng("weights", 5):
         model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
     model.to(dtype)
@@ -52,8 +52,8 @@ def plain_loop(l2: float = 0.0, dtype: torch.dtype = torch.float32) -> np.ndarra
             (F.cross_entropy(model(x[rows]), y[rows], reduction="none").mean() + bound.penalty()).backward()
             optimizer.step()
     with torch.no_grad():
-        outputs = model(torch.from_numpy(SPLIT.x_test).to(dtype))
-        return F.cross_entropy(outputs, torch.from_numpy(SPLIT.y_test), reduction="none").numpy()
+        outputs = model(torch.from_numpy(getattr(SPLIT, f"x_{part}")).to(dtype))
+        return F.cross_entropy(outputs, torch.from_numpy(getattr(SPLIT, f"y_{part}")), reduction="none").numpy()
 
 
 def last_losses(record: Record) -> np.ndarray:
@@ -236,3 +236,12 @@ def test_auc_is_left_out_where_a_class_has_no_row():
     found = summary("classification", torch.zeros(4, 3), torch.tensor([0, 0, 1, 1]))
     assert "auc" not in found
     assert math.isfinite(found["f1"])
+
+
+def test_trap_12_curves_hold_the_data_loss_and_the_best_epoch_is_chosen_by_it():
+    """A validation loss with the penalty in it would favour the epoch of the smallest weights."""
+    record = run(Variant(l2=0.3))
+    for part in ("train", "val"):
+        assert record.curves[f"{part}_loss"][-1] == pytest.approx(plain_loop(0.3, part=part).mean(), rel=1e-4)
+    assert record.best_val is not None
+    assert record.best_val.epoch == 1 + int(np.argmin(record.curves["val_loss"]))

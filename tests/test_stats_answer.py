@@ -108,7 +108,7 @@ def test_order_of_the_runs_decides_nothing():
     assert summary(answer(there, study())) == summary(answer(back, study()))
 
 
-def test_global_random_state_is_neither_read_nor_changed():
+def test_trap_17_global_random_state_is_neither_read_nor_changed():
     values = np.random.default_rng(0).normal(0.5, 1, 20)
     measurements = runs({BASE: [0.0] * 20, STRONG: list(values)})
     np.random.seed(1)  # noqa: NPY002 - what must not matter

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from shrinkwise.errors import DecayRoundingWarning, SettingError
 from shrinkwise.regularization.apply.batch import Batch, Term, batches
 from shrinkwise.regularization.apply.clock import Clock, is_skipped
-from shrinkwise.regularization.apply.optimizers import group_of_each
+from shrinkwise.regularization.apply.optimizers import counted, group_of_each
 from shrinkwise.regularization.penalties import Scale
 from shrinkwise.regularization.strength.schedules import Schedule
 
@@ -35,9 +35,11 @@ class Attached:
 
     def __init__(self, terms: Sequence[Term], optimizer: Optimizer, form: Form, schedules: Mapping[str, Schedule]) -> None:
         self.terms, self.form, self.schedules = tuple(terms), form, schedules
-        self.batches = batches(terms, group_of_each(optimizer))
+        group_of = group_of_each(optimizer)
+        self.batches = batches(terms, group_of)
         self.clock = Clock.of(optimizer) if schedules else None
         self._warned = False
+        self._names = {key: term.placement.name for term in terms if (key := id(term.placement.parameter)) in group_of}
 
     def register(self, optimizer: Optimizer) -> Iterable[RemovableHandle]:
         """Add the hooks that the form needs to an optimiser."""
@@ -51,6 +53,7 @@ class Attached:
     @torch.no_grad()
     def add_gradients(self, optimizer: Optimizer) -> None:
         """Add each penalty's gradient to ``grad``, scaled as a fused optimiser's gradients still are under a GradScaler."""
+        self._check_still_held(optimizer)
         grad_scale = getattr(optimizer, "grad_scale", None)
         for batch, weights in self._acting():
             scale: Scale = self._factor(batch)
@@ -67,6 +70,7 @@ class Attached:
     @torch.no_grad()
     def descend(self, optimizer: Optimizer) -> None:
         """Take a step of length ``lr`` on each penalty alone, before the optimiser's own."""
+        self._check_still_held(optimizer)
         found_inf = getattr(optimizer, "found_inf", None)
         for batch, weights in self._acting():
             length: Scale = optimizer.param_groups[batch.group or 0]["lr"] * self._factor(batch)
@@ -79,6 +83,7 @@ class Attached:
     @torch.no_grad()
     def move_to_prox(self, optimizer: Optimizer) -> None:
         """Apply each penalty's proximal operator with step ``lr``, after the optimiser's own step."""
+        self._check_still_held(optimizer)
         if is_skipped(optimizer):
             return
         for batch in self.batches:
@@ -103,12 +108,20 @@ class Attached:
                 are left out.
         """
         other = copy.copy(self)
+        other._names = {}
         other.batches = tuple(
             replace(batch, parameters=[standins[id(p)] for p in batch.parameters if id(p) in standins])
             for batch in self.batches
             if batch.penalty.is_elementwise
         )
         return other
+
+    def _check_still_held(self, optimizer: Optimizer) -> None:
+        """Refuse to act on nothing: a trainer that shards after ``attach`` puts other parameters into the groups."""
+        held = group_of_each(optimizer)
+        if lost := [name for key, name in self._names.items() if key not in held]:
+            cause = "they were replaced after attach(), as sharding does, and the penalty would act on nothing"
+            raise SettingError(f"the optimiser no longer holds {counted(lost)}", cause, "bind and attach again, after that")
 
     def _acting(self) -> Iterable[tuple[Batch, list[torch.Tensor]]]:
         """Yield each batch that has weights to move at this step, with these weights."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.regularization.audit.findings import Finding
 from shrinkwise.regularization.audit.notebook import html_of
 from shrinkwise.regularization.audit.parameter import AuditedParameter
@@ -64,12 +66,14 @@ class Audit:
         """Return a parameter by any of its names.
 
         Raises:
-            KeyError: There is none of that name.
+            SettingError: There is none of that name.
         """
         for parameter in self.parameters:
             if name in (parameter.name, *parameter.aliases):
                 return parameter
-        raise KeyError(name)
+        names = [other for parameter in self.parameters for other in (parameter.name, *parameter.aliases)]
+        mend = did_you_mean(name, get_close_matches(name, names, n=1) or ["the names that the listing shows"])
+        raise SettingError(f"{name!r} is no parameter of this {self.model}", "the audit saw none of that name", mend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``shrinkwise audit --json`` prints: parameters, warnings, what was not checked, and notes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -84,7 +85,7 @@ class Snapshot:
         if isinstance(value, tuple):
             children: Iterable[Any] = value
         else:
-            items = value.copy()
+            items = dict(value) if isinstance(value, dict) else value.copy()
             children = items.values() if isinstance(value, dict) else items
             self._puts_back.append(partial(_refill, value, items))
         for child in children:
@@ -116,9 +117,18 @@ def is_sharded(module: Any) -> bool:
 
 
 def _refill(container: Any, items: Any) -> None:
-    """Give a dict, list or set its items back, in their order."""
-    container.clear()
-    (container.extend if isinstance(container, list) else container.update)(items)
+    """Give a dict, list or set its items back, in their order, if any of them has changed."""
+    if isinstance(container, dict):
+        if [*map(id, container), *map(id, container.values())] != [*map(id, items), *map(id, items.values())]:
+            # Somebody's kind of dict may forbid either; a module may hold such a one.
+            kind = OrderedDict if isinstance(container, OrderedDict) else dict
+            kind.clear(container)
+            kind.update(container, items)
+    elif isinstance(container, list):
+        container[:] = items
+    else:
+        container.clear()
+        container.update(items)
 
 
 def _put_values(tensor: torch.Tensor, alias: torch.Tensor, values: torch.Tensor) -> None:

@@ -46,7 +46,7 @@ def rich_of(audit: Audit) -> RenderableType:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         table.add_column(HEADER[0], overflow="fold")
         for i, title in enumerate(HEADER[1:]):
-            table.add_column(title, justify="right" if i > 2 else "left", no_wrap=True)
+            table.add_column(title, justify="right" if i > 2 else "left", no_wrap=title != "acts")
         for line in audit.lines:
             name = Text("\n= ".join((line.cells[0], *line.aliases)))
             table.add_row(name, *map(Text, line.cells[1:]), style="" if line.is_regularised else "dim")
