@@ -345,6 +345,15 @@ def test_without_an_optimiser_roles_are_told_and_the_rest_is_listed_as_not_check
     ]
 
 
+def test_weights_next_to_zero_are_measured_at_a_typical_size():
+    model = small(torch.float64)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1e-200)
+    seen = audit(model, torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1))
+    assert seen["0.weight"].measured_shrink == pytest.approx(0.01)
+
+
 def test_an_audit_leaves_model_optimiser_and_generators_as_they_were():
     model = small()
     optimizer = torch.optim.AdamW(model.parameters())

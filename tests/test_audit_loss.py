@@ -87,6 +87,14 @@ def test_both_parts_of_an_elastic_net_are_told():
     assert [action.lam for action in parameter.actions] == pytest.approx([0.1, 0.01], rel=1e-4)
 
 
+def test_a_little_l1_beside_much_l2_is_told():
+    def loss(model, batch):
+        return data_loss(model, batch) + sum(1e-3 * p.abs().sum() + 0.5 * p.square().sum() for p in matrices(model))
+
+    actions = audit(classifier(), inputs=(X, Y), loss=loss)["0.weight"].actions
+    assert [action.lam for action in actions] == pytest.approx([1.0, 1e-3], rel=1e-3)
+
+
 @given(lam=st.floats(1e-6, 10))
 def test_the_strength_of_l2_in_the_loss_is_exact(lam):
     model = classifier()

@@ -77,6 +77,12 @@ def test_depth_writes_out_the_outermost_repetitions_first():
     assert len(names(seen(depth=9))) == len(seen().parameters)
 
 
+def test_the_rounding_of_a_strength_unfolds_nothing():
+    audited = audit(language(), loss=lambda model, _: 1e-4 * sum(p.square().sum() for p in model.parameters()))
+    assert names(audited) == names(seen())
+    assert {line.cells[3] for line in audited.lines} == {"l2 0.0002 (loss)"}
+
+
 def test_a_layer_that_differs_stands_alone():
     model = language()
     model.layers[3].norm.weight.requires_grad_(False)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.audit.action import Action
-from shrinkwise.regularization.audit.arithmetic import parts
+from shrinkwise.regularization.audit.arithmetic import parts, squared_norm
 from shrinkwise.regularization.audit.forwards import Forwards, watched
 from shrinkwise.seeding import isolated_rng, torch_generator
 
@@ -124,21 +124,23 @@ def _read(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor) -> tupl
         return ()
     tolerance = 1e-3 if weight.dtype in (torch.float32, torch.float64) else 3e-2
     for other in ("l1", "norm"):
-        lam, second, residual = _fit(weight, once, twice, other)
+        strengths, shares, residual = _fit(weight, once, twice, other)
         if residual <= tolerance:
-            scale = max(abs(lam), abs(second))
-            found = [Action("l2", "loss", lam)] if abs(lam) > tolerance * scale else []
-            return (*found, Action(other, "loss", second)) if abs(second) > tolerance * scale else tuple(found)
+            kinds = zip(("l2", other), strengths, shares, strict=True)
+            return tuple(Action(kind, "loss", float(f"{lam:.6g}")) for kind, lam, share in kinds if share > tolerance)
     return (Action("other", "loss", None),)
 
 
-def _fit(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor, other: str) -> tuple[float, float, float]:
+_Two = tuple[float, float]
+
+
+def _fit(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor, other: str) -> tuple[_Two, _Two, float]:
     """Fit a·w + b·s, where s is sign(w) or w/‖w‖, to the gradient at w, and 2a·w + b·s to that at 2w.
 
     Returns:
-        a, b, and the norm of what is left as a fraction of the gradients'.
+        (a, b), the norms of both parts and of what is left, each as a fraction of the gradients'.
     """
-    norm = float(sum(float(w @ w) for (w,) in parts(weight))) ** 0.5
+    norm = squared_norm(weight) ** 0.5
     gram, right, size = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), 0.0
     for w, g1, g2 in parts(weight, once, twice):
         s = w.sign() if other == "l1" else w / norm
@@ -147,6 +149,7 @@ def _fit(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor, other: s
         gram += columns @ columns.T
         right += columns @ target
         size += float(target @ target)
-    a, b = torch.linalg.solve(gram, right).tolist()
-    explained = float(right @ torch.tensor([a, b], dtype=torch.float64))
-    return a, b, (max(size - explained, 0.0) / size) ** 0.5
+    fitted = torch.linalg.solve(gram, right)
+    a, b = fitted.tolist()
+    share_a, share_b = (fitted.abs() * (gram.diag() / size).sqrt()).tolist()
+    return (a, b), (share_a, share_b), (max(size - float(right @ fitted), 0.0) / size) ** 0.5

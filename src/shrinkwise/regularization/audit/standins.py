@@ -27,6 +27,7 @@ from shrinkwise.seeding import isolated_rng, torch_generator
 
 _SIDE = 4
 _TYPICAL_SIZE = 0.02
+_TINY = 1e-15
 _PROBE_STEPS = 6
 _PROBE_LR = 1e-6
 
@@ -261,10 +262,10 @@ def _reaches(value: Any) -> bool:
 
 @torch.no_grad()
 def _block(parameter: nn.Parameter) -> torch.Tensor:
-    """Return a few values of a parameter, with its number of dimensions; of a typical size where it has none or only zeros."""
+    """Return a few values of a parameter, with its number of dimensions; of a typical size where it has none or next to zeros."""
     values = local(parameter)
     block = values[(slice(0, _SIDE),) * values.dim()]
-    if not values.is_meta and block.numel() and bool(block.isfinite().all()) and bool(block.any()):
+    if not values.is_meta and block.numel() and bool(block.isfinite().all()) and bool((block.abs() > _TINY).any()):
         return block.clone(memory_format=torch.contiguous_format)
     device = torch.device("cpu") if values.is_meta else values.device
     drawn = torch.randn((_SIDE,) * values.dim(), generator=torch_generator("audit", "standin")) * _TYPICAL_SIZE
