@@ -18,7 +18,7 @@ from rich.console import Console
 from torch import nn
 
 from shrinkwise.regularization.audit import audit
-from shrinkwise.regularization.audit.fold import fold, listed
+from shrinkwise.regularization.rules.fold import fold, listed
 from shrinkwise.seeding import isolated_rng
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+
+import shrinkwise as sw
 
 ROOT = Path(__file__).parents[1]
 ARTICLE = ROOT / "benchmarks" / "results" / "article"
@@ -35,3 +38,12 @@ def test_every_relative_link_of_the_readme_leads_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_shows_what_an_audit_of_gpt2_says():
+    transformers = pytest.importorskip("transformers")
+    with torch.device("meta"):
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config())
+    said = sw.audit(model, torch.optim.AdamW(model.parameters(), lr=3e-4)).to_text(100).splitlines()
+    block = (ROOT / "README.md").read_text().split("it says:\n\n```\n", 1)[1].split("\n```", 1)[0].splitlines()
+    assert [line for line in block if line not in said] == ["..."]

@@ -14,9 +14,10 @@ from shrinkwise.regularization.apply import guard
 from shrinkwise.regularization.apply.attach import Attached, Form
 from shrinkwise.regularization.apply.batch import Batch, Term, batches
 from shrinkwise.regularization.apply.clock import Clock
+from shrinkwise.regularization.apply.listing import listing
 from shrinkwise.regularization.apply.optimizers import check_held, group_of_each, unwrapped
 from shrinkwise.regularization.penalties import Proximal
-from shrinkwise.regularization.rules import Placement
+from shrinkwise.regularization.rules import ApplyTo, Placement
 from shrinkwise.regularization.strength.schedules import Schedule
 
 _AT_STEP = ("by attach()", "set weight_decay=0 in the optimiser, or leave attach() out")
@@ -36,21 +37,28 @@ class Handle:
 class Bound:
     """A regularizer on one model.
 
-    Use one of :meth:`penalty` and :meth:`attach`; :meth:`value` beside either.
+    Use one of :meth:`penalty` and :meth:`attach`; :meth:`value` beside either. Printed, it lists what acts on which parameters,
+    what is free, and what Hugging Face's Trainer and timm would do otherwise.
 
     Attributes:
         terms: Each penalty on each parameter.
         is_in_loss: Whether :meth:`penalty` was asked for since an optimiser last took a step.
     """
 
-    def __init__(self, terms: tuple[Term, ...], schedules: Mapping[str, Schedule]) -> None:
+    def __init__(
+        self, terms: tuple[Term, ...], schedules: Mapping[str, Schedule], parameters: tuple[Placement, ...], apply_to: ApplyTo
+    ) -> None:
         self.terms = terms
+        self._parameters, self._apply_to = parameters, apply_to
         self.is_in_loss = False
         self._schedules = {kind: schedule for kind, schedule in schedules.items() if any(term.kind == kind for term in terms)}
         self._clocks: list[Clock] = []
         self._batches: tuple[tuple[Batch, Clock | None], ...] = tuple((batch, None) for batch in batches(terms))
         self._n_attached = 0
         guard.watch(self)
+
+    def __str__(self) -> str:
+        return listing(self.terms, self._parameters, self._apply_to)
 
     @property
     def placements(self) -> tuple[Placement, ...]:

@@ -102,7 +102,7 @@ class Regularizer:
                         terms.append(Term(placement, _at(penalty, placement)))
         if self.apply_to == "weights":
             say_unknown(placements, decided, strict=self.strict)
-        return Bound(tuple(terms), self._schedules())
+        return Bound(tuple(terms), self._schedules(), placements, self.apply_to)
 
     def _schedules(self) -> dict[str, Schedule]:
         if self.schedule is None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shrinkwise.regularization.audit.action import SHRINKS_ALIKE
-from shrinkwise.regularization.audit.fold import listed
 from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.rules import Role
+from shrinkwise.regularization.rules.fold import listed
 
 _PLURALS = {
     Role.NORM: "norm parameters",

@@ -10,7 +10,7 @@ from shrinkwise.regularization.audit.table import CAPTION, HEADER, Line
 
 if TYPE_CHECKING:
     from shrinkwise.regularization.audit.findings import Finding
-    from shrinkwise.regularization.audit.result import Audit
+    from shrinkwise.regularization.audit.found import Found
 
 # Colours are the page's own, half transparent, so that it is readable on light and on dark.
 _STYLE = """<style>
@@ -27,7 +27,7 @@ _STYLE = """<style>
 </style>"""
 
 
-def html_of(audit: Audit) -> str:
+def html_of(audit: Found) -> str:
     """Return warnings, the table, and what was not checked."""
     parts = [_STYLE, f"<p><b>{escape(audit.headline)}</b></p>"]
     parts += [_finding(finding, "warning") for finding in audit.warnings]

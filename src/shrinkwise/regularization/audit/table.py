@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shrinkwise.regularization.audit.action import Action
-from shrinkwise.regularization.audit.fold import fold
 from shrinkwise.regularization.audit.parameter import AuditedParameter
+from shrinkwise.regularization.rules.fold import fold
 
 HEADER = ("parameter", "shape", "role", "acts", "declared", "measured")
 CAPTION = "declared, measured: the fraction of a weight that one step removes where the data give no gradient"

@@ -10,13 +10,13 @@ from shrinkwise.regularization.audit.table import CAPTION, HEADER, Line
 
 if TYPE_CHECKING:
     from shrinkwise.regularization.audit.findings import Finding
-    from shrinkwise.regularization.audit.result import Audit
+    from shrinkwise.regularization.audit.found import Found
 
 _GAP = "  "
 _N_RIGHT = 2
 
 
-def text_of(audit: Audit, width: int) -> str:
+def text_of(audit: Found, width: int) -> str:
     """Return warnings, the table, and what was not checked.
 
     Args:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType as RenderableType
     from rich.text import Text
 
-    from shrinkwise.regularization.audit.result import Audit
+    from shrinkwise.regularization.audit.found import Found
 
 
-def frame_of(audit: Audit) -> DataFrame:
+def frame_of(audit: Found) -> DataFrame:
     """Return one row a parameter.
 
     Raises:
@@ -31,7 +31,7 @@ def frame_of(audit: Audit) -> DataFrame:
     return pd.DataFrame(audit.to_dict()["parameters"])
 
 
-def rich_of(audit: Audit) -> RenderableType:
+def rich_of(audit: Found) -> RenderableType:
     """Return warnings, the table, and what was not checked, for rich to print."""
     from rich import box
     from rich.console import Group
