@@ -107,6 +107,27 @@ class Encoding(nn.Module):
         return self.head(self.encoder(x + self.position_embedding).mean(dim=1))
 
 
+class TimmStyle(nn.Module):
+    """A vision transformer that says itself what to leave free, as those of timm do; Dosovitskiy et al. (ICLR 2021)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 8))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 5, 8))
+        self.patch_embed = nn.Conv2d(3, 8, 4, stride=4)
+        self.blocks = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, norm_first=True) for _ in range(2)))
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 3)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"pos_embed", "cls_token"}
+
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).mT
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1) + self.pos_embed
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
 def _gpt2() -> nn.Module:
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -245,6 +266,18 @@ ARCHITECTURES = (
             "vit.layers.[0-1].mlp.fc[12].bias classifier.bias",
             "norm": "vit.layers.[0-1].layernorm_before.weight vit.layers.[0-1].layernorm_before.bias "
             "vit.layers.[0-1].layernorm_after.weight vit.layers.[0-1].layernorm_after.bias vit.layernorm.weight vit.layernorm.bias",
+        },
+    ),
+    Architecture(
+        "ViT in timm's style",
+        TimmStyle,
+        {
+            "token": "cls_token pos_embed",
+            "weight": "patch_embed.weight blocks.[0-1].self_attn.in_proj_weight blocks.[0-1].self_attn.out_proj.weight "
+            "blocks.[0-1].linear[12].weight head.weight",
+            "bias": "patch_embed.bias blocks.[0-1].self_attn.in_proj_bias blocks.[0-1].self_attn.out_proj.bias "
+            "blocks.[0-1].linear[12].bias head.bias",
+            "norm": "blocks.[0-1].norm[12].weight blocks.[0-1].norm[12].bias norm.weight norm.bias",
         },
     ),
     Architecture(

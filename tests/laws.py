@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from shrinkwise.regularization.penalties import L2, L2SP, Penalty, Sparsifying
 from shrinkwise.seeding import torch_generator
@@ -18,12 +21,15 @@ Scalar = Callable[[], torch.Tensor]
 
 @torch.no_grad()
 def central_differences(function: Scalar, parameters: Sequence[torch.Tensor], step: float = 1e-6) -> list[torch.Tensor]:
-    """Return the gradient of a scalar function of float64 tensors, element by element, by central differences."""
+    """Return the gradient of a scalar function of float64 tensors, element by element, by central differences.
+
+    Of a complex128 tensor it is torch's own: the derivative by the real part, plus i times that by the imaginary part.
+    """
     gradients = []
     for parameter in parameters:
-        assert parameter.dtype == torch.float64
+        assert parameter.dtype in (torch.float64, torch.complex128)
         gradient = torch.zeros_like(parameter)
-        flat, slopes = parameter.view(-1), gradient.view(-1)
+        flat, slopes = (torch.view_as_real(t).view(-1) if t.is_complex() else t.view(-1) for t in (parameter, gradient))
         for i in range(flat.numel()):
             kept = flat[i].item()
             flat[i] = kept + step
@@ -33,6 +39,31 @@ def central_differences(function: Scalar, parameters: Sequence[torch.Tensor], st
             flat[i] = kept
         gradients.append(gradient)
     return gradients
+
+
+def peak_of_new_bytes(act: Callable[[], object]) -> int:
+    """Return the most bytes that tensors made by ``act`` ever hold at once, beside those that were there."""
+    held: dict[int, int] = {}
+    peak = 0
+
+    def address(tensor: torch.Tensor) -> int:
+        return tensor.untyped_storage().data_ptr()
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal peak
+            found = func(*args, **(kwargs or {}))
+            given = {address(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)}
+            for tensor in tree_leaves(found):
+                if isinstance(tensor, torch.Tensor) and (key := address(tensor)) not in given | held.keys():
+                    held[key] = tensor.nbytes
+                    weakref.finalize(tensor, held.pop, key)
+            peak = max(peak, sum(held.values()))
+            return found
+
+    with Counting():
+        act()
+    return peak
 
 
 def assert_gradient(objective: Scalar, parameters: Sequence[torch.Tensor], claimed_of: Scalar | None = None) -> None:
@@ -58,7 +89,7 @@ def assert_prox_minimises(penalty: Penalty, weight: torch.Tensor, step: float, g
     """Check that no nearby point has a smaller value of the prox's own objective than the prox."""
 
     def objective(point: torch.Tensor) -> float:
-        return (penalty.value(point) + (point - weight).square().sum() / (2 * step)).item()
+        return (penalty.value(point) + (point - weight).abs().square().sum() / (2 * step)).item()
 
     best = weight.clone()
     penalty.prox_(best, step)

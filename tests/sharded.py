@@ -28,7 +28,10 @@ MODELS = {**{architecture.name: architecture.make for architecture in ARCHITECTU
 
 
 def facts(model: nn.Module) -> list[list[str]]:
-    return [[p.name, p.role.value, p.why, p.module_type, *p.aliases] for p in place(model)]
+    return [
+        [p.name, p.role.value, p.why, p.module_type, *p.aliases, *p.tensors, str(p.unit_dims), str(p.parametrised_by)]
+        for p in place(model)
+    ]
 
 
 def in_parallel(model: nn.Module) -> nn.Module:

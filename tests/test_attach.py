@@ -112,7 +112,7 @@ def test_proximal_is_the_operator_after_a_plain_step(kind):
     plain, penalty = make("sgd", by_hand.model.parameters()), bound_to(by_hand, kind)
 
     def prox():
-        for term in penalty.terms:
+        for term in sorted(penalty.terms, key=lambda term: term.penalty.prox_order):
             term.penalty.prox_(term.placement.parameter, plain.param_groups[0]["lr"])
 
     assert_same(ours.train(attached), by_hand.train(plain, prox=prox))

@@ -13,7 +13,7 @@ from torch.optim import LBFGS, SGD
 from attaching import FORMS, LAM, LR, assert_same, every_form, make
 from cases import TiedLanguageModel
 from problem import Problem, zero_step
-from shrinkwise.errors import DecayRoundingWarning, ModelError, SettingError
+from shrinkwise.errors import DecayRoundingWarning, ModelError, SettingError, UnplacedParameterWarning
 from shrinkwise.regularization.apply import Regularizer, decay_decoupled, param_groups
 from shrinkwise.regularization.penalties import L2, Penalty
 from shrinkwise.regularization.strength.schedules import Constant
@@ -61,10 +61,11 @@ def test_under_weight_norm_the_weight_that_acts_shrinks_as_a_plain_one(form):
 @every_form
 @pytest.mark.parametrize("wrap", [weight_normed, spectral_normed])
 @pytest.mark.parametrize("apply_to", ["weights", "all"])
+@pytest.mark.filterwarnings("ignore:l2 acts on nothing")
 def test_parametrised_layers_train_on_under_every_form(apply_to, wrap, form):
     problem = Problem(wrap=wrap, n_steps=60)
     optimizer = make("adam", problem.model.parameters())
-    Regularizer(l2=1e-3, l1=1e-4, apply_to=apply_to).bind(problem.model).attach(optimizer, form=form)
+    Regularizer(l2=1e-3, apply_to=apply_to).bind(problem.model).attach(optimizer, form=form)
     start = problem.loss().item()
     problem.train(optimizer)
     assert problem.loss().item() < start / 2
@@ -72,7 +73,15 @@ def test_parametrised_layers_train_on_under_every_form(apply_to, wrap, form):
 
 
 def test_spectral_norm_leaves_nothing_to_shrink_in_its_weights():
-    assert Regularizer(l2=LAM).bind(Problem(wrap=spectral_normed).model).terms == ()
+    with pytest.warns(UnplacedParameterWarning, match="l2 acts on nothing"):
+        assert Regularizer(l2=LAM).bind(Problem(wrap=spectral_normed).model).terms == ()
+
+
+@pytest.mark.parametrize("kind", ["l1", "elastic_net", "group_lasso", "l2_sp"])
+def test_what_is_more_than_a_norm_is_refused_on_a_magnitude(kind):
+    """The weight's norm is that of its magnitude; its elements, and its distance to other weights, are not."""
+    with pytest.raises(SettingError, match=rf"{kind} on 0\.weight: weight_norm"):
+        Regularizer(**{kind: 0.1}).bind(Problem(wrap=weight_normed).model)
 
 
 def test_lazy_modules_have_groups_at_once_and_a_regularizer_after_the_first_input():

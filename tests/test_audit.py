@@ -283,7 +283,7 @@ def test_trap_7_weight_decay_and_a_step_hook_regularise_twice():
     optimizer = torch.optim.AdamW(param_groups(model, 0.1), lr=0.01)
     optimizer.register_step_pre_hook(_Hook([model[0].weight]))
     seen = audit(model, optimizer)
-    assert seen["0.weight"].penalty == "decay by weight_decay + l2 by hook"
+    assert seen["0.weight"].penalty == "decay by weight_decay + decay by hook"
     assert seen["0.weight"].measured_shrink == pytest.approx(1 - 0.9 * 0.999, rel=1e-3)
     assert finding(seen, "regularised_twice").names == ("0.weight",)
     assert not any("hook" in reason for reason in seen.not_checked)

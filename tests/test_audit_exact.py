@@ -123,7 +123,7 @@ def test_a_step_that_raises_leaves_everything_and_is_listed():
     before = everything(model, optimizer)
     seen = audit(model, optimizer, exact=True)
     assert everything(model, optimizer) == before
-    assert "the real step of SGD: it raised RuntimeError: out of cheese" in seen.not_checked
+    assert "the real step of SGD: it raised RuntimeError('out of cheese')" in seen.not_checked
     assert seen["head.weight"].measured_on == "stand-in"
 
 
@@ -224,7 +224,7 @@ def test_somebodys_hook_is_measured_and_regularises_twice():
     assert on_standins["head.weight"].measured_shrink == pytest.approx(0.001, rel=1e-3)
     assert "1 step hook of AdamW: exact=True runs them" in on_standins.not_checked
     assert exactly["head.weight"].measured_shrink == pytest.approx(1 - 0.9 * 0.999, rel=1e-4)
-    assert exactly["head.weight"].penalty == "decay by weight_decay + l2 by hook"
+    assert exactly["head.weight"].penalty == "decay by weight_decay + decay by hook"
     assert [warning.code for warning in exactly.warnings] == ["regularised_twice"]
     assert not any("hook" in reason for reason in exactly.not_checked)
 

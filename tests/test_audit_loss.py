@@ -62,7 +62,7 @@ PENALTIES = {
     "our own": (lambda m: Regularizer(l2=0.1).bind(m).penalty(), "l2", 0.1),
     "absolute values": (lambda m: 0.1 * sum(p.abs().sum() for p in matrices(m)), "l1", 0.1),
     "the norm of each, not squared": (lambda m: 0.1 * sum(p.norm() for p in matrices(m)), "norm", 0.1),
-    "distance to given weights": (lambda m: 0.1 * sum((p - 1).square().sum() for p in matrices(m)), "other", None),
+    "distance to given weights": (lambda m: 0.1 * sum((p - 1).square().sum() for p in matrices(m)), "l2_sp", 0.2),
 }
 
 

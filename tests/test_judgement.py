@@ -158,6 +158,17 @@ def test_trap_3_fully_shard_changes_classes_and_parameters_but_no_role(alone):
     assert [placed.role for placed in place(model, torch.ones(2, 4))] == [placed.role for placed in before]
 
 
+def test_trap_3_fully_shard_makes_no_stranger_of_a_parametrisation(alone):
+    """Trap 3: FSDP2 makes a class of its own of each step too."""
+    model = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4)), PARAMETRISED["custom"][0]())
+    before = [(placed.name, placed.role, placed.why, placed.parametrised_by) for placed in place(model)]
+    for layer in model:
+        for step in layer.parametrizations.weight:
+            fully_shard(step)
+    assert type(model[1].parametrizations.weight[0]).__name__ == "FSDPSymmetric"
+    assert [(placed.name, placed.role, placed.why, placed.parametrised_by) for placed in place(model)] == before
+
+
 def test_a_checkpoint_wrapper_adds_nothing_to_a_name():
     assert roles(nn.Sequential(checkpoint_wrapper(nn.Linear(2, 2)))) == {"0.weight": "weight", "0.bias": "bias"}
 

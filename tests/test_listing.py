@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from torch import nn
 
 from cases import CustomNorm, TiedLanguageModel
@@ -21,6 +22,7 @@ def test_a_listing_names_what_acts_what_is_free_and_what_is_tied():
     ]
 
 
+@pytest.mark.filterwarnings("ignore:l2 acts on nothing")
 def test_a_tied_head_counts_as_embedding_and_is_listed_so():
     said = str(Regularizer(l2=0.1).bind(TiedLanguageModel(is_head_first=False)))
     assert "free, embedding: embedding.weight (embedding.weight is also head.weight)" in said

@@ -56,6 +56,8 @@ def test_descends_by_its_gradient(make, shape):
 @each_penalty
 def test_no_weights_are_no_mistake(make):
     make(1.0).add_grads_([], [])
+    make(1.0).add_grads_([], [], torch.tensor(2.0))
+    make(1.0).descend_([], 0.1)
 
 
 @each_shape

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import laws
 from penalty_cases import HALF, MAKERS, weight_of
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization import penalties
@@ -154,6 +155,47 @@ def test_l2_sp_keeps_the_reference_when_the_weight_moves(how):
         model.weight.add_(1)
     assert penalty.value(model.weight).item() == pytest.approx(6.0)
     assert not penalty.reference.requires_grad
+
+
+@pytest.mark.parametrize("how", ["state_dict", "tensor"])
+def test_l2_sp_keeps_the_reference_when_another_model_moves(how):
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(model.state_dict())
+    reference = {"state_dict": other.state_dict(), "tensor": other.weight}[how]
+    penalty = L2SP(2.0, reference).at("weight", model.weight)
+    with torch.no_grad():
+        other.weight.add_(1)
+    assert penalty.value(model.weight).item() == 0
+
+
+@pytest.mark.parametrize("how", ["none", "state_dict", "own weight"])
+def test_l2_sp_copies_the_reference_once(how):
+    weight = weight_of((30, 20))
+    reference = {"none": None, "state_dict": {"weight": weight_of((30, 20), name="pretrained")}, "own weight": weight}[how]
+    found = []
+    assert laws.peak_of_new_bytes(lambda: found.append(L2SP(0.3, reference).at("weight", weight))) == weight.nbytes
+    assert laws.peak_of_new_bytes(lambda: found.append(found[0].at("weight", weight))) < weight.nbytes
+    assert found[1].reference.data_ptr() == found[0].reference.data_ptr() != weight.data_ptr()
+
+
+def test_l2_sp_says_what_to_do_with_weights_that_were_not_pretrained():
+    reference = {"0.weight": torch.zeros(2, 3), "1.weight": torch.zeros(1, 2)}
+    with pytest.raises(SettingError, match="adapters and new layers have no pretrained weight") as caught:
+        L2SP(1.0, reference).at("0.lora_A.default.weight", torch.zeros(2, 3))
+    assert "did you mean" not in str(caught.value)
+    assert "Use one of" not in str(caught.value)
+    assert '{"weights": lam, "0.lora_A.default.weight": 0}' in str(caught.value)
+
+
+@pytest.mark.parametrize("penalty", [L1(0.1), ElasticNet(0.1), GroupLasso(0.1), L2SP(0.1)], ids=repr)
+@pytest.mark.parametrize("scale", [1.0, torch.tensor(2.0)], ids=["number", "tensor"])
+def test_gradients_hold_at_most_one_weight_beside_the_model(penalty, scale):
+    weights = [weight_of((n, 10), name=str(n)) for n in (10, 30, 30, 5, 20, 1, 2)]
+    penalty = penalty.at("weight", weights[1]) if isinstance(penalty, L2SP) else penalty
+    weights = [weight for weight in weights if not isinstance(penalty, L2SP) or weight.shape == (30, 10)]
+    grads = [torch.zeros_like(weight) for weight in weights]
+    for act in (penalty.add_grads_, lambda these, _, scale: penalty.descend_(these, scale)):
+        assert laws.peak_of_new_bytes(lambda act=act: act(weights, grads, scale)) <= 30 * 10 * 8 + 100
 
 
 def test_l2_sp_of_strength_zero_copies_and_computes_nothing():

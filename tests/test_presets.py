@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import presets_page
-from architectures import ARCHITECTURES
+from architectures import ARCHITECTURES, TimmStyle
 from cases import MODELS
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.rules import chosen, disagreements, place
@@ -35,8 +35,15 @@ def test_torch_decays_what_the_optimiser_is_given(case):
 @every_model
 def test_timm_frees_vectors_and_biases_by_the_end_of_their_names(case):
     model = case.make()
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    asked = getattr(model, "no_weight_decay", set)()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and name not in asked}
     assert names(model, "timm") == {name for name, p in trained.items() if p.dim() >= 2 and not name.endswith(".bias")}
+
+
+def test_timm_frees_the_tokens_of_a_model_that_asks_for_it_and_no_other_choice_of_others_does():
+    model = TimmStyle()
+    assert {"cls_token", "pos_embed"}.isdisjoint(names(model, "timm"))
+    assert all({"cls_token", "pos_embed"} <= names(model, other) for other in ("huggingface", "nanogpt", "torch"))
 
 
 @pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)

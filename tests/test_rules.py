@@ -125,3 +125,12 @@ def test_chosen_refuses_an_unknown_choice():
         chosen((), "weight")
     with pytest.raises(SettingError, match="Did you mean 'huggingface'"):
         chosen((), "hugging_face")
+
+
+def test_chosen_gives_frozen_placements_where_they_are_asked_for():
+    model = BY_NAME["mlp"].make()
+    trained = [[placed.name for placed in chosen(place(model), apply_to)] for apply_to in ("weights", "all", "nanogpt")]
+    model.requires_grad_(False)
+    for apply_to, expected in zip(("weights", "all", "nanogpt"), trained, strict=True):
+        assert chosen(place(model), apply_to) == ()
+        assert [placed.name for placed in chosen(place(model), apply_to, frozen=True)] == expected

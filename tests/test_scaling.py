@@ -47,9 +47,11 @@ def test_two_ways_make_one(value, unit, first, second, third):
 
 
 @given(value=values, before=settings, after=settings)
-def test_a_timescale_in_epochs_is_kept(value, before, after):
+def test_all_rules_but_that_of_epochs_keep_a_timescale(value, before, after):
     kept = pairs("timescale", before, after, QUANTITIES[:4])
     assert rescale(value, "timescale", **kept).value == pytest.approx(value, rel=1e-12)
+    moved = value * math.sqrt(after["epochs"] / before["epochs"])
+    assert rescale(value, "timescale", **pairs("timescale", before, after)).value == pytest.approx(moved, rel=1e-12)
 
 
 @given(value=values, before=settings, after=settings, source=units, target=units)

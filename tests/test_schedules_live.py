@@ -237,4 +237,4 @@ def test_mistakes_with_schedules_are_said():
 
 
 def test_a_schedule_of_a_kind_without_strength_needs_no_steps():
-    assert Regularizer(l2=LAM, schedule={"l1": Linear(3)}).bind(Problem().model).value() > 0
+    assert Regularizer(l2=LAM, l1=0.0, schedule={"l1": Linear(3)}).bind(Problem().model).value() > 0

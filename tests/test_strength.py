@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from problem import Problem
 from shrinkwise.errors import SettingError, UnitError
 from shrinkwise.regularization.strength import UNITS, convert, find_unit, from_lam, to_lam
 from shrinkwise.seeding import isolated_rng, torch_generator
@@ -113,7 +115,7 @@ def _trained_decoupled(lam):
 @pytest.mark.parametrize("unit", WRITTEN.keys() - {"adam"})
 def test_decoupled_under_plain_sgd_is_exact(unit):
     value = from_lam(0.3, unit, n_samples=N, batch_size=BATCH)
-    converted = convert(value, unit, "adamw", n_samples=N, batch_size=BATCH, lr=0.1)
+    converted = convert(value, unit, "adamw", n_samples=N, batch_size=BATCH, lr=0.1, optimizer="sgd")
     assert converted.exact
     by_formula = _trained(lambda weight: WRITTEN[unit](value, weight))
     torch.testing.assert_close(_trained_decoupled(converted.value), by_formula, rtol=1e-12, atol=1e-14)
@@ -136,7 +138,9 @@ def test_conversion_within_one_form_is_exact_under_any_optimizer(optimizer):
 
 def test_conversion_says_the_shrink_of_a_step_only_where_it_is_one():
     assert "= 2e-05 of itself" in convert(0.01, "keras", "adamw", lr=1e-3, optimizer="adam").why
+    assert "under plain SGD a step" in convert(0.01, "keras", "torch", lr=1e-3).why
     assert "of itself" not in convert(0.01, "keras", "torch", lr=1e-3, optimizer="adam").why
+    assert "= 0.0002 of itself" in convert(0.01, "keras", "adamw", lr=1e-3, optimizer="momentum", momentum=0.9).why
 
 
 @pytest.mark.parametrize("call", [to_lam, from_lam, lambda value, unit: convert(value, "half", unit)])
@@ -172,16 +176,117 @@ def test_values_worked_out_by_hand(source, target, known, expected):
 
 def test_the_unit_adam_says_the_optimizer_by_itself():
     for decay in DECOUPLED:
-        there = convert(0.1, "adam", decay, lr=0.1, n_samples=10, batch_size=5, optimizer="sgd")
-        assert not there.exact
-        assert "Adam" in there.why
+        for said in ({"optimizer": "sgd"}, {"optimizer": "momentum", "momentum": 0.9}, {"momentum": 0}, {}):
+            there = convert(0.1, "adam", decay, lr=0.1, n_samples=10, batch_size=5, **said)
+            assert not there.exact
+            assert there.why.startswith("Adam")
+            assert there.value == convert(0.1, "half", decay, lr=0.1, n_samples=10, batch_size=5).value
     assert "of itself" not in convert(0.1, "half", "adam", lr=0.1).why
 
 
-def test_momentum_between_penalty_and_decay_is_not_exact():
-    converted = convert(0.3, "half", "adamw", optimizer="momentum")
-    assert (converted.value, converted.exact) == (0.3, False)
-    assert "velocity" in converted.why
+@pytest.mark.parametrize("decay", ["adamw", "timescale"])
+@pytest.mark.parametrize("penalty", sorted(set(COUPLED) - {"adam"}))
+def test_a_decays_name_says_adam_and_plain_sgd_has_to_be_said(penalty, decay):
+    known = {"n_samples": N, "batch_size": BATCH, "lr": 0.1}
+    for pair in ((penalty, decay), (decay, penalty)):
+        by_name, by_word = convert(0.3, *pair, **known), convert(0.3, *pair, optimizer="adam", **known)
+        assert (by_name.value, by_name.exact) == (by_word.value, False)
+        assert f"{decay} names Adam, and under plain SGD (optimizer sgd) it would be exact" in by_name.why
+        assert "names Adam" not in by_word.why
+        assert convert(0.3, *pair, optimizer="sgd", **known).exact
+
+
+def test_where_no_unit_names_adam_it_is_plain_sgd_and_says_so():
+    converted = convert(0.3, "half", "independent", lr=0.1)
+    assert converted.exact
+    assert converted.why.startswith("under plain SGD, without momentum")
+
+
+MOMENTUM = st.floats(0, 0.999, exclude_min=True)
+
+
+@given(value=strengths, penalty=st.sampled_from(COUPLED), decay=st.sampled_from(DECOUPLED), known=quantities, m=MOMENTUM)
+def test_a_decay_under_momentum_is_stronger_by_what_the_velocity_adds(value, penalty, decay, known, m):
+    if penalty == "adam":
+        return
+    under = {"optimizer": "momentum", "momentum": m}
+    there = convert(value, penalty, decay, **under, **known)
+    lam = convert(value, penalty, "half", **known).value
+    assert not there.exact
+    assert "velocity" in there.why
+    assert convert(there.value, decay, "adamw", **known).value == pytest.approx(lam / (1 - m), rel=1e-13)
+    assert convert(there.value, decay, penalty, **under, **known).value == pytest.approx(value, rel=1e-13)
+
+
+def _network_trained(n_steps, penalty, decay, **options):
+    """SGD with a penalty as its own weight_decay, and a decoupled decay written out by hand."""
+    problem = Problem()
+    weights = problem.weights
+    free = [p for p in problem.model.parameters() if all(p is not weight for weight in weights)]
+    optimizer = torch.optim.SGD([{"params": weights, "weight_decay": penalty}, {"params": free}], lr=0.05, **options)
+    for _ in range(n_steps):
+        problem.backward(optimizer)
+        with torch.no_grad():
+            torch._foreach_mul_(weights, 1 - 0.05 * decay)
+        optimizer.step()
+    return problem.vector
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(("momentum", "n_steps"), [(0.5, 50), (0.9, 50), (0.9, 400)])
+def test_the_decay_given_under_momentum_is_nearer_than_the_one_of_equal_lr_lam(momentum, n_steps, nesterov):
+    ends = partial(_network_trained, n_steps, momentum=momentum, nesterov=nesterov)
+    given = convert(0.01, "half", "adamw", optimizer="momentum", momentum=momentum).value
+    penalty = ends(0.01, 0)
+    away, equal, none = ((ends(0, decay) - penalty).norm() for decay in (given, 0.01, 0))
+    assert 0 < away < equal / 3
+    assert equal < none
+
+
+def test_penalty_and_decay_under_momentum_rest_at_the_same_weights():
+    model, loss = _problem()
+    given = convert(0.3, "half", "adamw", optimizer="momentum", momentum=0.9).value
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(1000):
+        optimizer.zero_grad()
+        loss().backward()
+        with torch.no_grad():
+            model.weight.mul_(1 - 0.1 * given)
+        optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), _trained(steps=1000, momentum=0.9, weight_decay=0.3), rtol=1e-9, atol=1e-12)
+
+
+def test_momentum_is_asked_for_by_name_where_it_counts():
+    with pytest.raises(UnitError, match=r"half to adamw without momentum: momentum carries a penalty .* Give momentum\."):
+        convert(0.3, "half", "adamw", optimizer="momentum")
+    with pytest.raises(UnitError, match="half to independent without lr and momentum: "):
+        convert(0.3, "half", "independent", optimizer="momentum")
+    assert convert(0.3, "half", "keras", optimizer="momentum").exact
+
+
+def test_momentum_names_its_optimizer_and_none_is_plain_sgd():
+    assert convert(0.3, "half", "adamw", momentum=0.75).value == 0.3 * 4
+    for optimizer in ("sgd", "momentum", None):
+        plain = convert(0.3, "half", "adamw", optimizer=optimizer, momentum=0)
+        assert (plain.value, plain.exact) == (0.3, True)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        ("sgd", "under sgd: plain SGD has none. Leave it out, or let"),
+        ("adam", "under adam: Adam has betas instead, .* Leave it out, or let"),
+    ],
+)
+def test_momentum_is_refused_where_the_optimizer_has_none(optimizer, said):
+    with pytest.raises(SettingError, match=f"momentum is 0.9 {said}"):
+        convert(0.3, "half", "adamw", optimizer=optimizer, momentum=0.9)
+
+
+@pytest.mark.parametrize("momentum", [1, 1.5, -0.1, math.nan, "0.9", True])
+def test_a_momentum_that_is_none_is_refused(momentum):
+    with pytest.raises(SettingError, match=r"momentum is .* Give 0 or above, and below 1"):
+        convert(0.3, "half", "adamw", momentum=momentum)
 
 
 def test_estimators_of_two_losses_are_not_the_same_training():
@@ -201,7 +306,8 @@ def test_epochs_say_what_the_decay_remembers_and_the_window_in_the_units_own_num
     assert "τ = 20 epochs, 0.5 of the run's 40" in why
     assert "λ from 0.05 to 2" in why
     assert "τ from 1 to 40" in convert(0.1, "adamw", "timescale", **known).why
-    assert "λ from 0.025 to 1" in convert(0.1, "adamw", "keras", **known).why
+    assert "λ from 0.025 to 1" in convert(0.1, "adamw", "keras", optimizer="sgd", **known).why
+    assert "τ = 20 epochs" in convert(0.01, "half", "adamw", optimizer="momentum", momentum=0.9, **known).why
     assert "no memory in epochs" in convert(0.1, "half", "keras", optimizer="adam", **known).why
     assert "nothing is forgotten" in convert(0, "half", "adamw", **known).why
 

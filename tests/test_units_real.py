@@ -24,6 +24,8 @@ from shrinkwise.seeding import numpy_generator
 N, BATCH, N_EPOCHS, LR, EPS, MOMENTUM = 120, 30, 5, 0.05, 1e-12, 0.9
 LAM = 0.3
 SIZES = {"lr": LR, "n_samples": N, "batch_size": BATCH}
+# What each optimiser takes beside its name.
+TOLD = {"sgd": {}, "momentum": {"momentum": MOMENTUM}, "adam": {}}
 FULL = SIZES | {"batch_size": N, "lr": 0.4}
 
 needs_jax = pytest.mark.skipif(
@@ -120,7 +122,8 @@ def by_sklearn(alpha, solver):
 def in_jax(tmp_path_factory):
     """Name of a trainer of units_in_jax -> its weights."""
     folder = tmp_path_factory.mktemp("jax")
-    given = {f"value {name}": value for name, value in values(SIZES).items()}
+    value = values(SIZES) | {"adamw, momentum": convert(LAM, "half", "adamw", optimizer="momentum", momentum=MOMENTUM).value}
+    given = {f"value {name}": number for name, number in value.items()}
     np.savez(folder / "in.npz", x=X, y=Y, **dict(zip(("w1", "b1", "w2", "b2"), START, strict=True)), **given)
     script = Path(__file__).parent / "units_in_jax"
     done = subprocess.run(
@@ -177,15 +180,21 @@ def test_units_of_a_setting_train_to_the_same_weights(setting, in_jax):
 
 @needs_jax
 def test_what_is_called_inexact_differs(in_jax):
-    """As far apart as a penalty and none: equal lr·λ is the nearest, and it is not near."""
+    """The nearest is given, and it is not near."""
     value = values(SIZES)
     pairs = {
         "adam": (by_torch(adam, decay=value["adam"]), in_jax["keras AdamW"]),
         "momentum": (in_jax["keras momentum, L2"], in_jax["keras momentum, weight_decay"]),
     }
     for optimizer, (coupled, decoupled) in pairs.items():
-        assert not convert(value["sum"], "keras", "adamw", optimizer=optimizer).exact
+        assert not convert(value["sum"], "keras", "adamw", optimizer=optimizer, **TOLD[optimizer]).exact
         assert np.abs(coupled - decoupled).max() > 0.05
+
+
+@needs_jax
+def test_the_decay_given_under_momentum_is_nearer_in_keras_too(in_jax):
+    penalty, given, equal = (in_jax[f"keras momentum, {how}"] for how in ("L2", "weight_decay", "weight_decay of equal lr·λ"))
+    assert np.linalg.norm(given - penalty) < np.linalg.norm(equal - penalty) / 2
 
 
 def test_a_smaller_last_batch_is_penalised_more_by_sklearn(monkeypatch):
@@ -321,13 +330,14 @@ def test_every_pair_is_trained_as_exact_or_listed_as_inexact(pair):
     sizes = SIZES
     if frozenset(pair) in NEVER_EXACT:
         assert not any(
-            convert(1, *way, optimizer=o, **sizes).exact for o in ("sgd", "momentum", "adam") for way in (pair, pair[::-1])
+            convert(1, *way, optimizer=o, **told, **sizes).exact for o, told in TOLD.items() for way in (pair, pair[::-1])
         )
         return
     assert settings, "no setting trains both"
     for optimizer in set.union(*(TELLS[name] for name in settings)):
-        there = convert(values(sizes)[one], one, other, optimizer=optimizer, **sizes)
-        back = convert(values(sizes)[other], other, one, optimizer=optimizer, **sizes)
+        told = {"optimizer": optimizer, **TOLD[optimizer], **sizes}
+        there = convert(values(sizes)[one], one, other, **told)
+        back = convert(values(sizes)[other], other, one, **told)
         assert there.exact
         assert back.exact
         assert there.value == pytest.approx(values(sizes)[other], rel=1e-14)
@@ -337,5 +347,5 @@ def test_every_pair_is_trained_as_exact_or_listed_as_inexact(pair):
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_no_penalty_is_exactly_a_decay_but_under_plain_sgd(optimizer):
     for coupled, decay in itertools.product(set(UNITS) - set(DECAYS), DECAYS):
-        assert not convert(1, coupled, decay, optimizer=optimizer, **SIZES).exact
-        assert not convert(1, decay, coupled, optimizer=optimizer, **SIZES).exact
+        assert not convert(1, coupled, decay, optimizer=optimizer, **TOLD[optimizer], **SIZES).exact
+        assert not convert(1, decay, coupled, optimizer=optimizer, **TOLD[optimizer], **SIZES).exact

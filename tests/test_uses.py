@@ -240,3 +240,45 @@ def test_real_models_used_show_what_their_modules_show():
             written_out = {Role.NORM: Role.SCALE} if architecture.name == "Llama" else {}
             expected = {placed.name: written_out.get(placed.role, placed.role) for placed in placements}
             assert {placed.name: seen[id(placed)].role for placed in placements} == expected
+
+
+N_CALLS = {"global": 0}
+
+
+class Box:
+    """A plain object that holds another."""
+
+    def __init__(self, inner=None):
+        self.n_calls, self.inner = 0, inner
+
+
+class Writing(nn.Module):
+    """A forward that writes wherever it can."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.slow = nn.Parameter(torch.eye(4)), nn.Parameter(torch.eye(4))
+        self.register_buffer("seen", torch.zeros(()))
+        self.n_calls, self.cache, self.box = 0, {}, Box(Box())
+
+    def forward(self, x):
+        self.seen += 1
+        self.register_buffer("last", x)
+        self.cache["last"] = x
+        for counted in (self, self.box, self.box.inner):
+            counted.n_calls += 1
+        N_CALLS["global"] += 1
+        with torch.no_grad():
+            self.slow *= 2
+        return x @ self.mix
+
+
+def test_what_modules_hold_is_put_back_after_a_look_and_what_lies_elsewhere_is_not():
+    """The docstring of ``place`` says so."""
+    model = Writing()
+    before = N_CALLS["global"]
+    assert place(model, X)[0].role is Role.WEIGHT
+    assert dict(model.named_buffers()).keys() == {"seen"}
+    assert torch.equal(model.slow, torch.eye(4))
+    assert (model.seen, model.n_calls, model.cache, model.box.n_calls) == (0, 0, {}, 0)
+    assert (model.box.inner.n_calls, N_CALLS["global"]) == (1, before + 1)

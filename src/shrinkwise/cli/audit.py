@@ -17,6 +17,7 @@ from shrinkwise.errors import ModelError, SettingError, ShrinkwiseError, did_you
 from shrinkwise.regularization.audit import audit as look
 
 _MEND = "name it as package.module:factory, where factory() returns a model and its optimiser"
+_KEYS = ("model", "optimizer", "inputs", "loss")
 
 
 def audit(
@@ -31,13 +32,14 @@ def audit(
     """Say which weights an optimiser really shrinks, by how much a step, and what is likely wrong with that.
 
     The factory is called without arguments. It returns a model, a tuple of a model and its optimisers, a LightningModule or a
-    Hugging Face Trainer. Example: shrinkwise audit train:make --exact
+    Hugging Face Trainer; or a dict with one of these under "model" and, as sw.audit takes them, "optimizer", "inputs" and "loss".
+    Example: shrinkwise audit train:make --exact
     """
     # What the user's own code prints is none of the answer.
     with redirect_stdout(sys.stderr):
         subject = _made(factory)
         try:
-            seen = look(subject, exact=exact, depth=depth)
+            seen = look(**_arguments(factory, subject), exact=exact, depth=depth)
         except ModelError as error:
             raise ModelError(f"{factory} returned what cannot be audited, {error.fact}", error.cause, error.mend) from error
     if as_json:
@@ -46,6 +48,23 @@ def audit(
         Console(highlight=False).print(seen)
     else:
         typer.echo(seen.to_text())
+
+
+def _arguments(path: str, made: Any) -> dict[str, Any]:
+    """Return what a factory gave as arguments of the audit.
+
+    Raises:
+        SettingError: It is a dict without a model, or with something that the audit does not take.
+    """
+    if not isinstance(made, dict):
+        return {"model": made}
+    unknown = [key for key in made if key not in _KEYS]
+    if unknown or "model" not in made:
+        fact = f"{path} returned a dict with {unknown[0]!r}" if unknown else f"{path} returned a dict without 'model'"
+        raise SettingError(
+            fact, f"a factory's dict may hold {', '.join(_KEYS)}", did_you_mean(str(unknown[0]), _KEYS) if unknown else _MEND
+        )
+    return made
 
 
 def _made(path: str) -> Any:
@@ -59,10 +78,12 @@ def _made(path: str) -> Any:
         raise SettingError(f"{path!r} names no factory", "a module and a factory are parted by a colon", _MEND)
     with _importable_folder():
         module = _imported(module_name)
-        if not hasattr(module, name):
-            known = [other for other in vars(module) if not other.startswith("_")]
-            raise SettingError(f"{module_name} has no {name!r}", "the module defines no such name", did_you_mean(name, known))
-        factory = getattr(module, name)
+        factory, holder = module, module_name
+        for part in name.split("."):
+            if not hasattr(factory, part):
+                known = [other for other in vars(factory) if not other.startswith("_")] if hasattr(factory, "__dict__") else []
+                raise SettingError(f"{holder} has no {part!r}", "it defines no such name", did_you_mean(part, known))
+            factory, holder = getattr(factory, part), part
         if not callable(factory) or isinstance(factory, nn.Module):
             raise SettingError(f"{path} is a {type(factory).__name__}", "it cannot be called to make what is audited", _MEND)
         try:

@@ -1,59 +1,70 @@
-"""A penalty that acts at an optimiser's step, through torch's own step hooks."""
+"""A penalty that acts at an optimiser's step, without a graph."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from shrinkwise.errors import DecayRoundingWarning, SettingError
+from shrinkwise.errors import SettingError
+from shrinkwise.regularization.apply import guard
 from shrinkwise.regularization.apply.batch import Batch, Term, batches
 from shrinkwise.regularization.apply.clock import Clock, is_skipped
-from shrinkwise.regularization.apply.optimizers import counted, group_of_each
-from shrinkwise.regularization.penalties import Scale
+from shrinkwise.regularization.apply.optimizers import check_still_held, group_of_each
+from shrinkwise.regularization.apply.rounding import lost_to, warn_of_rounding
+from shrinkwise.regularization.apply.stephook import AfterStep, BeforeStep, register
+from shrinkwise.regularization.penalties import Proximal, Scale
 from shrinkwise.regularization.strength.schedules import Schedule
 
 Form = Literal["coupled", "decoupled", "proximal"]
 """How a penalty acts at a step: see ``Bound.attach``."""
+
+_AT_STEP = ("by attach()", "set weight_decay=0 in the optimiser, or leave attach() out")
 
 
 class Attached:
     """The penalties on one optimiser: what its step hooks do.
 
     Args:
-        terms: The penalties, one parameter each; those that the optimiser does not hold are left alone.
+        terms: The penalties, one parameter each; those that the optimiser does not hold are left alone until it does.
         optimizer: The optimiser, unwrapped.
         form: How they act; constraints project after the step in every form.
         schedules: Kind -> schedule, for the kinds that have one.
+
+    Raises:
+        SettingError: A parameter would be penalised twice by penalties of one kind.
     """
 
+    acts_on_weights: ClassVar[bool] = True
+
     def __init__(self, terms: Sequence[Term], optimizer: Optimizer, form: Form, schedules: Mapping[str, Schedule]) -> None:
+        guard.check_single(terms, optimizer, *_AT_STEP)
         self.terms, self.form, self.schedules = tuple(terms), form, schedules
-        group_of = group_of_each(optimizer)
-        self.batches = batches(terms, group_of)
         self.clock = Clock.of(optimizer) if schedules else None
         self._warned = False
-        self._names = {key: term.placement.name for term in terms if (key := id(term.placement.parameter)) in group_of}
+        self._held: dict[int, int] = {}
+        self.batches: tuple[Batch, ...] = ()
+        self._gather(group_of_each(optimizer))
 
-    def register(self, optimizer: Optimizer) -> Iterable[RemovableHandle]:
+    def register(self, optimizer: Optimizer) -> Iterator[RemovableHandle]:
         """Add the hooks that the form needs to an optimiser."""
-        if self.form == "coupled" and any(not batch.penalty.is_constraint for batch in self.batches):
-            yield optimizer.register_step_pre_hook(StepHook(self, self.add_gradients))
+        if self.form == "coupled" and any(not term.penalty.is_constraint for term in self.terms):
+            yield register(optimizer, _BeforeGradientStep(self, self.add_gradients))
         if self.form == "decoupled":
-            yield optimizer.register_step_pre_hook(StepHook(self, self.descend))
-        if self.form == "proximal" or any(batch.penalty.is_constraint for batch in self.batches):
-            yield optimizer.register_step_post_hook(AfterStepHook(self, self.move_to_prox))
+            yield register(optimizer, BeforeStep(self, self.descend))
+        if self.form == "proximal" or any(term.penalty.is_constraint for term in self.terms):
+            yield register(optimizer, AfterStep(self, self.move_to_prox))
+        yield optimizer.register_load_state_dict_post_hook(self._check)
 
     @torch.no_grad()
     def add_gradients(self, optimizer: Optimizer) -> None:
         """Add each penalty's gradient to ``grad``, scaled as a fused optimiser's gradients still are under a GradScaler."""
-        self._check_still_held(optimizer)
+        self._check(optimizer)
         grad_scale = getattr(optimizer, "grad_scale", None)
         for batch, weights in self._acting():
             scale: Scale = self._factor(batch)
@@ -70,27 +81,27 @@ class Attached:
     @torch.no_grad()
     def descend(self, optimizer: Optimizer) -> None:
         """Take a step of length ``lr`` on each penalty alone, before the optimiser's own."""
-        self._check_still_held(optimizer)
+        self._check(optimizer)
         found_inf = getattr(optimizer, "found_inf", None)
         for batch, weights in self._acting():
             length: Scale = optimizer.param_groups[batch.group or 0]["lr"] * self._factor(batch)
+            self._warn_of_rounding(weights, length, batch)
             if isinstance(found_inf, torch.Tensor):
                 # The fused kernel will leave this step out if it is 1; a product does not wait for the device, a question would.
                 length = (1 - found_inf.to(weights[0].device)) * length
-            self._warn_of_rounding(weights, length, batch)
             batch.penalty.descend_(weights, length)
 
     @torch.no_grad()
     def move_to_prox(self, optimizer: Optimizer) -> None:
         """Apply each penalty's proximal operator with step ``lr``, after the optimiser's own step."""
-        self._check_still_held(optimizer)
         if is_skipped(optimizer):
             return
-        for batch in self.batches:
-            if batch.penalty.is_constraint or self.form == "proximal":
-                length = float(optimizer.param_groups[batch.group or 0]["lr"]) * self._factor(batch)
-                for weight in _with_gradient(batch.parameters):
-                    batch.penalty.prox_(weight, length)  # type: ignore[attr-defined]  # checked when attached
+        self._check(optimizer)
+        acting = [*self._acting(constraints=True), *(self._acting() if self.form == "proximal" else ())]
+        for batch, weights in sorted(acting, key=lambda pair: pair[0].penalty.prox_order):
+            length = float(optimizer.param_groups[batch.group or 0]["lr"]) * self._factor(batch)
+            for weight in weights:
+                cast("Proximal", batch.penalty).prox_(weight, length)
 
     @torch.no_grad()
     def objective(self, optimizer: Optimizer, loss: Any) -> Any:
@@ -108,7 +119,7 @@ class Attached:
                 are left out.
         """
         other = copy.copy(self)
-        other._names = {}
+        other.terms, other._held = (), {}
         other.batches = tuple(
             replace(batch, parameters=[standins[id(p)] for p in batch.parameters if id(p) in standins])
             for batch in self.batches
@@ -116,18 +127,26 @@ class Attached:
         )
         return other
 
-    def _check_still_held(self, optimizer: Optimizer) -> None:
-        """Refuse to act on nothing: a trainer that shards after ``attach`` puts other parameters into the groups."""
-        held = group_of_each(optimizer)
-        if lost := [name for key, name in self._names.items() if key not in held]:
-            cause = "they were replaced after attach(), as sharding does, and the penalty would act on nothing"
-            raise SettingError(f"the optimiser no longer holds {counted(lost)}", cause, "bind and attach again, after that")
-
-    def _acting(self) -> Iterable[tuple[Batch, list[torch.Tensor]]]:
-        """Yield each batch that has weights to move at this step, with these weights."""
+    def _acting(self, *, constraints: bool = False) -> Iterator[tuple[Batch, list[torch.Tensor]]]:
+        """Yield the penalties, or the constraints, that have weights to move at this step, with these weights."""
         for batch in self.batches:
-            if not batch.penalty.is_constraint and (weights := _with_gradient(batch.parameters)):
+            # torch's own decay leaves a parameter alone whose grad is None, and so does this.
+            weights = [parameter for parameter in batch.parameters if parameter.grad is not None]
+            if weights and batch.penalty.is_constraint == constraints:
                 yield batch, weights
+
+    def _check(self, optimizer: Optimizer) -> None:
+        """Refuse to act on nothing and to act twice: groups may have got other parameters or a decay since ``attach``."""
+        group_of = group_of_each(optimizer)
+        held = {term.key: group_of[term.key] for term in self.terms if term.key in group_of}
+        if held != self._held:
+            check_still_held(self.terms, self._held, held)
+            self._gather(group_of)
+        guard.check_single(self.terms, optimizer, *_AT_STEP, but=self)
+
+    def _gather(self, group_of: Mapping[int, int]) -> None:
+        self.batches = batches(self.terms, group_of)
+        self._held = {term.key: group_of[term.key] for term in self.terms if term.key in group_of}
 
     def _factor(self, batch: Batch) -> float:
         schedule = self.schedules.get(batch.penalty.kind)
@@ -136,76 +155,19 @@ class Attached:
         return self.clock.factor(schedule, batch.group or 0)
 
     def _warn_of_rounding(self, weights: Sequence[torch.Tensor], length: Scale, batch: Batch) -> None:
-        """Say once that a multiplication rounds to none: w·(1 − x) is w again for every w where x is below a quarter of eps."""
-        if self._warned or batch.penalty.kind != "l2" or isinstance(length, torch.Tensor):
-            return
-        shrink = length * batch.penalty.strength
-        # In float32 only a shrink is lost that is nothing beside the step's rounding, as at either end of a schedule.
-        narrow = {weight.dtype for weight in weights if torch.finfo(weight.dtype).bits < 32}
-        lost = [dtype for dtype in narrow if 0 < shrink < torch.finfo(dtype).eps / 4]
-        if lost:
-            self._warned = True
-            warnings.warn(
-                f"decay is lost: a step shrinks a weight by {shrink:.2g} of itself, and {lost[0]} rounds that to nothing. "
-                "Keep the weights that the optimiser steps in float32 (autocast leaves them so), or raise the strength.",
-                DecayRoundingWarning,
-                stacklevel=2,
-            )
+        if not self._warned and batch.penalty.kind == "l2" and not isinstance(length, torch.Tensor):
+            shrink = length * batch.penalty.strength
+            if dtype := lost_to(weights, shrink):
+                self._warned = True
+                warn_of_rounding(dtype, shrink)
 
 
-class Acting(Protocol):
-    """What a step hook acts for."""
+class _BeforeGradientStep(BeforeStep):
+    """Acts at each evaluation of a closure: each makes a gradient of its own."""
 
-    terms: tuple[Term, ...]
+    is_for_each_gradient = True
+    owner: Attached
 
     def objective(self, optimizer: Optimizer, loss: Any) -> Any:
-        """Return what the closure is to tell the optimiser in place of its loss."""
-        ...
-
-
-class StepHook:
-    """A hook before an optimiser's step; where the step gets a closure, after the closure, whose gradients exist only then."""
-
-    def __init__(self, owner: Acting, act: Callable[[Optimizer], None]) -> None:
-        self.owner = owner
-        # Never compiled: what it reads changes at every step, and the optimiser's wrapper breaks the graph around hooks anyway.
-        self.act: Callable[[Optimizer], None] = torch.compiler.disable(act)
-
-    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Act, or see to it that the closure does."""
-        if kwargs.get("closure") is not None:
-            return args, {**kwargs, "closure": self._wrapped(optimizer, kwargs["closure"])}
-        if len(args) > 1 and callable(args[1]):
-            return (args[0], self._wrapped(optimizer, args[1]), *args[2:]), kwargs
-        return self.act(optimizer)
-
-    def _wrapped(self, optimizer: Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
-        def with_penalty() -> Any:
-            loss = closure()
-            self.act(optimizer)
-            return self.owner.objective(optimizer, loss)
-
-        return with_penalty
-
-
-class AfterStepHook:
-    """A hook after an optimiser's step."""
-
-    def __init__(self, owner: Acting, act: Callable[[Optimizer], None]) -> None:
-        self.owner = owner
-        self.act: Callable[[Optimizer], None] = torch.compiler.disable(act)
-
-    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Act."""
-        self.act(optimizer)
-
-
-def acting_on(optimizer: Optimizer) -> Iterable[Acting]:
-    """Yield what acts at an optimiser's step, each once."""
-    hooks = [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
-    return {id(hook.owner): hook.owner for hook in hooks if isinstance(hook, StepHook | AfterStepHook)}.values()
-
-
-def _with_gradient(parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the parameters that this step moves: torch's own decay leaves out one whose ``grad`` is None, and so does this."""
-    return [parameter for parameter in parameters if parameter.grad is not None]
+        """Return the whole objective, where the optimiser compares losses."""
+        return self.owner.objective(optimizer, loss)

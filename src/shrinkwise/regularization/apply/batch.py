@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,16 @@ class Term:
         """The slot that the penalty fills."""
         return self.penalty.kind
 
+    @property
+    def name(self) -> str:
+        """Name of the parameter."""
+        return self.placement.name
+
+    @property
+    def key(self) -> int:
+        """Identity of the parameter."""
+        return id(self.placement.parameter)
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -47,25 +57,26 @@ class Batch:
     factor: torch.Tensor
 
     def value(self) -> torch.Tensor:
-        """Return the penalty of all parameters together, with its graph, at factor 1; of sharded ones, the whole value."""
-        values = [_whole(self.penalty.value(parameter)) for parameter in self.parameters]
-        return values[0] if len(values) == 1 else torch.stack(values).sum()
+        """Return the penalty of all parameters that are trained now, with its graph, at factor 1; of shards, the whole value."""
+        values = [_whole(self.penalty.value(parameter)) for parameter in self.parameters if parameter.requires_grad]
+        return torch.stack(values).sum() if values else self.factor.new_zeros(())
 
 
-def batches(terms: Iterable[Term], group_of: dict[int, int] | None = None) -> tuple[Batch, ...]:
+def batches(terms: Iterable[Term], group_of: Mapping[int, int] | None = None) -> tuple[Batch, ...]:
     """Gather terms into batches.
 
     Args:
         terms: In the model's order.
         group_of: Identity of a parameter -> index of its group; parameters that are missing are left out. None for no optimiser.
     """
-    gathered: dict[tuple[int, int | None, torch.device], tuple[Penalty, list[torch.Tensor]]] = {}
+    gathered: dict[tuple[Hashable, int | None, torch.device], tuple[Penalty, list[torch.Tensor]]] = {}
     for term in terms:
         parameter = term.placement.parameter
         if group_of is None or id(parameter) in group_of:
             group = None if group_of is None else group_of[id(parameter)]
-            # By identity: a penalty that refers to a tensor cannot be compared, and one entry gives one object.
-            key = (id(term.penalty), group, parameter.device)
+            # Equal penalties act together; somebody's own that cannot be hashed is compared by identity.
+            same = term.penalty if isinstance(term.penalty, Hashable) else id(term.penalty)
+            key = (same, group, parameter.device)
             gathered.setdefault(key, (term.penalty, []))[1].append(parameter)
     return tuple(
         Batch(penalty, parameters, group, torch.ones((), device=device))

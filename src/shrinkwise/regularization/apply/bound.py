@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import get_args
 
 import torch
+from torch import nn
 from torch.optim import LBFGS, Optimizer
 
 from shrinkwise.errors import SettingError, did_you_mean
@@ -15,16 +17,20 @@ from shrinkwise.regularization.apply.attach import Attached, Form
 from shrinkwise.regularization.apply.batch import Batch, Term, batches
 from shrinkwise.regularization.apply.clock import Clock
 from shrinkwise.regularization.apply.listing import listing
-from shrinkwise.regularization.apply.optimizers import check_held, group_of_each, unwrapped
+from shrinkwise.regularization.apply.optimizers import check_apart, check_held, counted, group_of_each, unwrapped
 from shrinkwise.regularization.penalties import Proximal
 from shrinkwise.regularization.rules import ApplyTo, Placement
 from shrinkwise.regularization.strength.schedules import Schedule
 
-_AT_STEP = ("by attach()", "set weight_decay=0 in the optimiser, or leave attach() out")
-
 
 class Handle:
-    """Ends what was attached."""
+    """Ends what was attached.
+
+    >>> model = nn.Linear(2, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> handle = Regularizer(l2=0.1).bind(model).attach(optimizer)
+    >>> handle.remove()
+    """
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -41,29 +47,36 @@ class Bound:
     what is free, and what Hugging Face's Trainer and timm would do otherwise.
 
     Attributes:
-        terms: Each penalty on each parameter.
-        is_in_loss: Whether :meth:`penalty` was asked for since an optimiser last took a step.
+        terms: Each penalty on each parameter; those on frozen parameters act once these are trained.
     """
 
     def __init__(
-        self, terms: tuple[Term, ...], schedules: Mapping[str, Schedule], parameters: tuple[Placement, ...], apply_to: ApplyTo
+        self,
+        model: nn.Module,
+        parameters: tuple[Placement, ...],
+        terms: tuple[Term, ...],
+        schedules: Mapping[str, Schedule],
+        apply_to: ApplyTo,
     ) -> None:
         self.terms = terms
-        self._parameters, self._apply_to = parameters, apply_to
-        self.is_in_loss = False
+        self._model, self._parameters, self._apply_to = weakref.ref(model), parameters, apply_to
         self._schedules = {kind: schedule for kind, schedule in schedules.items() if any(term.kind == kind for term in terms)}
         self._clocks: list[Clock] = []
         self._batches: tuple[tuple[Batch, Clock | None], ...] = tuple((batch, None) for batch in batches(terms))
         self._n_attached = 0
-        guard.watch(self)
+        self._in_loss = guard.watch(self, terms)
+        self._has_been_asked = False
 
     def __str__(self) -> str:
         return listing(self.terms, self._parameters, self._apply_to)
 
+    __repr__ = __str__
+
     @property
     def placements(self) -> tuple[Placement, ...]:
-        """The parameters that something acts on, each once."""
-        return tuple({id(term.placement.parameter): term.placement for term in self.terms}.values())
+        """The parameters that something acts on, each once; frozen ones are left out until they are trained."""
+        trained = (term.placement for term in self.terms if not term.placement.is_frozen)
+        return tuple({id(placement.parameter): placement for placement in trained}.values())
 
     def penalty(self) -> torch.Tensor:
         """Return the penalty as a 0-dim tensor to add to the mean loss, with its graph, in float32 or better.
@@ -76,12 +89,15 @@ class Bound:
 
         Raises:
             SettingError: The regularizer is attached to an optimiser already, has a constraint, which no gradient can express, or
-                has a schedule and does not know the steps. At the optimiser's step, where something else penalises the same weights
-                in the same kind: its own ``weight_decay``, what is attached to it, or another bound regularizer in the loss.
+                has a schedule and does not know the steps; or the model's parameters were replaced. At the optimiser's step, where
+                something else penalises the same weights in the same kind: its own ``weight_decay``, what is attached to it, or
+                another bound regularizer in the loss.
         """
         self._check_usable_in_a_loss()
         if torch.is_grad_enabled():
-            self.is_in_loss = True
+            if not torch.compiler.is_compiling():
+                self._check_not_replaced()
+            self._in_loss.is_asked = True
         return self._total(self._current())
 
     @torch.no_grad()
@@ -127,11 +143,11 @@ class Bound:
         inner = [unwrapped(optimizer) for optimizer in optimizers]
         self._check_attachable(inner, form)
         stack = ExitStack()
-        for optimizer in inner:
-            attached = Attached(self.terms, optimizer, form, self._schedules)
-            for handle in attached.register(optimizer):
+        # All before the first hook: one that does not fit leaves none behind.
+        attached = [Attached(self.terms, optimizer, form, self._schedules) for optimizer in inner]
+        for one, optimizer in zip(attached, inner, strict=True):
+            for handle in one.register(optimizer):
                 stack.callback(handle.remove)
-            stack.callback(guard.recheck_after_load(attached, optimizer, *_AT_STEP).remove)
         if self._schedules:
             self._follow(inner)
         self._n_attached += 1
@@ -199,6 +215,21 @@ class Bound:
             cause = "a constraint acts by projecting the weights after a step, not by a gradient"
             raise SettingError(f"penalty() was asked of {', '.join(constraints)}", cause, "use bound.attach(optimizer)")
 
+    def _check_not_replaced(self) -> None:
+        """Look for the parameters in the model at first, and again whenever a step passed that moved none of them."""
+        model = self._model()
+        if (self._has_been_asked and not self._in_loss.waiting) or model is None:
+            return
+        self._has_been_asked = True
+        held = {id(parameter) for parameter in model.parameters()}
+        # FSDP2 swaps whole parameters in while a forward pass runs; of those that were bound as shards nothing can be told.
+        known = [term for term in self.terms if not hasattr(term.placement.parameter, "device_mesh")]
+        if lost := [term.name for term in known if term.key not in held]:
+            cause = (
+                "they were replaced after bind(), as sharding and load_state_dict(assign=True) do, and the penalty acts on nothing"
+            )
+            raise SettingError(f"the model no longer holds {counted(lost)}", cause, "bind again, after that")
+
     def _check_attachable(self, optimizers: list[Optimizer], form: Form) -> None:
         if form not in get_args(Form):
             mend = did_you_mean(str(form), get_args(Form))
@@ -206,7 +237,8 @@ class Bound:
         if not optimizers:
             raise SettingError("attach() got no optimiser", "a penalty acts at an optimiser's step", "give the optimiser")
         check_held(self.placements, optimizers)
-        if self.is_in_loss:
+        check_apart(optimizers)
+        if self.terms and self._in_loss.is_asked:
             cause = "penalty() of this bound regularizer stands in a loss, and it would act twice"
             raise SettingError("attach() was asked for beside penalty()", cause, "leave one out, or bind the regularizer anew")
         for optimizer in optimizers:
@@ -215,7 +247,6 @@ class Bound:
                 raise SettingError(f"form is {form!r} with LBFGS", cause, "use form='coupled'")
             if form != "coupled" and any("lr" not in group for group in optimizer.param_groups):
                 raise SettingError(f"form is {form!r}", "its step has the length lr, which a group lacks", "use form='coupled'")
-            guard.check_single(self.terms, optimizer, *_AT_STEP)
         if form == "proximal":
             without = {term.kind for term in self.terms if not isinstance(term.penalty, Proximal)}
             if without:

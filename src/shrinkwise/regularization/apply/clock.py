@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch.optim import Optimizer
 
+from shrinkwise.regularization.apply.batch import Term
+from shrinkwise.regularization.apply.stephook import AfterStep, register
 from shrinkwise.regularization.strength.schedules import Schedule
 
 STEP, LR_MAX = "shrinkwise_step", "shrinkwise_lr_max"
@@ -23,11 +25,14 @@ class Listener(Protocol):
 
 
 class Clock:
-    """A step post-hook that counts an optimiser's steps in its groups.
+    """Counts an optimiser's steps in its groups.
 
     ``state_dict`` carries the count as it carries ``lr``, so a schedule goes on where it was when training is resumed. A step that
     a GradScaler skips does not count.
     """
+
+    terms: tuple[Term, ...] = ()
+    acts_on_weights: ClassVar[bool] = False
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -39,12 +44,12 @@ class Clock:
         """Return the clock of an optimiser, which has one however many ask, and let it count after all other step hooks so far."""
         hooks = cast("OrderedDict[int, Any]", optimizer._optimizer_step_post_hooks)
         for key, hook in hooks.items():
-            if isinstance(hook, Clock):
+            if isinstance(hook, AfterStep) and isinstance(hook.owner, Clock):
                 # What acts after a step still belongs to that step.
                 hooks.move_to_end(key)
-                return hook
+                return hook.owner
         clock = Clock(optimizer)
-        optimizer.register_step_post_hook(clock)
+        register(optimizer, AfterStep(clock, clock.count))
         return clock
 
     def tell(self, listener: Listener) -> None:
@@ -62,7 +67,7 @@ class Clock:
         options = self.optimizer.param_groups[group]
         return schedule.factor(self.step, float(options["lr"]), options[LR_MAX])
 
-    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def count(self, optimizer: Optimizer) -> None:
         """Count the step that was taken."""
         if not is_skipped(optimizer):
             optimizer.param_groups[0][STEP] = self.step + 1

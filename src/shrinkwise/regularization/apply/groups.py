@@ -1,4 +1,4 @@
-"""Parameter groups for any torch optimiser."""
+"""Parameter groups for any torch optimiser that has a weight decay."""
 
 from __future__ import annotations
 
@@ -57,8 +57,7 @@ def param_groups(
     strengths = {
         id(p.parameter): float(strength) for p, strength in assign(placements, weight_decay, slot="weight_decay", apply_to=apply_to)
     }
-    if apply_to == "weights":
-        say_unknown(placements, strengths, strict=strict)
+    say_unknown(placements, strengths, [weight_decay], apply_to=apply_to, strict=strict)
     groups: dict[float, list[nn.Parameter]] = {}
     for placement in placements:
         if not placement.is_frozen:

@@ -4,113 +4,152 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils.hooks import RemovableHandle
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.apply.attach import Acting, acting_on
 from shrinkwise.regularization.apply.batch import Term
 from shrinkwise.regularization.apply.optimizers import counted, decay_of_each
+from shrinkwise.regularization.apply.stephook import Owner, owners_at
 
 
-class InLoss(Protocol):
-    """Penalties that may stand in a loss.
+class Claim(Protocol):
+    """Something that penalises a parameter."""
+
+    @property
+    def kind(self) -> str:
+        """The slot that the penalty fills."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name of the parameter."""
+        ...
+
+    @property
+    def key(self) -> int:
+        """Identity of the parameter."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A claim that keeps nothing alive."""
+
+    kind: str
+    name: str
+    key: int
+    parameter: weakref.ref[torch.Tensor]
+
+
+@dataclass(eq=False)
+class InLoss:
+    """What a bound regularizer puts into losses.
 
     Attributes:
-        terms: The penalties.
-        is_in_loss: Whether they were asked for since an optimiser last took a step.
+        is_asked: Whether ``penalty()`` was asked for since an optimiser last took a step; a compiled ``penalty()`` sets it too.
+        waiting: Identities of the parameters that have the penalty's gradient and were stepped by nobody yet.
+        is_orphan: Whether the bound regularizer is gone; what it put into a loss still counts at the next step.
     """
 
-    terms: tuple[Term, ...]
-    is_in_loss: bool
+    claims: tuple[_Asked, ...]
+    is_asked: bool = False
+    waiting: set[int] = field(default_factory=set)
+    is_orphan: bool = False
+
+    def let_go(self) -> None:
+        """Take notice that the bound regularizer is gone."""
+        self.is_orphan = True
 
 
-_in_losses: weakref.WeakKeyDictionary[Any, set[int]] = weakref.WeakKeyDictionary()
-"""What may stand in a loss -> identities of the parameters that have its gradient and were not stepped yet.
-
-Only at a step do a penalty in a loss and a decay come together.
-"""
+_in_losses: list[InLoss] = []
+"""Only at a step do a penalty in a loss and a decay come together; this is what a step is held against."""
 
 _IN_LOSS = ("in the loss", "let one of them act, and leave the other out; to log a penalty, use value()")
+
+_ATTACHED = "a penalty of this kind is attached to the optimiser already"
 
 _is_watching = False
 
 
-def watch(bound: InLoss) -> None:
+def watch(bound: object, terms: Sequence[Term]) -> InLoss:
     """Check at each step of any optimiser that nothing else penalises what the loss penalised."""
     global _is_watching
-    _in_losses[bound] = set()
+    claims = (_Asked(term.kind, term.name, term.key, weakref.ref(term.placement.parameter)) for term in terms)
+    in_loss = InLoss(tuple(claims))
+    _in_losses.append(in_loss)
+    weakref.finalize(bound, in_loss.let_go)
     if not _is_watching:
         # Never compiled: it compares objects, and the optimiser's wrapper breaks the graph around hooks anyway.
         register_optimizer_step_pre_hook(torch.compiler.disable(_look))
         _is_watching = True
+    return in_loss
 
 
-def check_single(terms: Iterable[Term], optimizer: Optimizer, what: str, mend: str, *, but: Acting | None = None) -> None:
-    """Check that an optimiser's own decay, or what is attached to it, does not act as ``terms`` do on the same parameters.
+def check_single(claims: Iterable[Claim], optimizer: Optimizer, what: str, mend: str, *, but: Owner | None = None) -> None:
+    """Check that an optimiser's own decay, or what is attached to it, does not act as ``claims`` do on the same parameters.
 
     Args:
-        terms: What is about to act.
+        claims: What is about to act.
         optimizer: The optimiser, unwrapped.
-        what: Where ``terms`` act, for the message.
+        what: Where it acts, for the message.
         mend: What to do if only these should act.
-        but: Attached penalties that are ``terms`` themselves.
+        but: Whose claims these are, if that is attached already.
 
     Raises:
         SettingError: A parameter would be penalised twice by penalties of one kind.
     """
-    decays = decay_of_each(optimizer)
-    others = (acting for acting in acting_on(optimizer) if acting is not but)
-    taken = {(term.kind, id(term.placement.parameter)) for other in others for term in other.terms}
+    claims = tuple(claims)
+    decays = decay_of_each(optimizer) if any(claim.kind == "l2" for claim in claims) else {}
+    taken = {(term.kind, term.key) for owner in owners_at(optimizer) if owner is not but for term in owner.terms}
+    if not decays and not taken:
+        return
     doubled: dict[tuple[str, str], list[str]] = {}
-    for term in terms:
-        key = id(term.placement.parameter)
-        if (term.kind, key) in taken:
-            doubled.setdefault((term.kind, "a penalty of this kind is attached to the optimiser"), []).append(term.placement.name)
-        elif term.kind == "l2" and key in decays:
-            other = f"the optimiser has weight_decay={decays[key]:g} there"
-            doubled.setdefault((term.kind, other), []).append(term.placement.name)
+    for claim in claims:
+        if (claim.kind, claim.key) in taken:
+            doubled.setdefault((claim.kind, _ATTACHED), []).append(claim.name)
+        elif claim.kind == "l2" and claim.key in decays:
+            other = f"the optimiser has weight_decay={decays[claim.key]:g} there"
+            doubled.setdefault((claim.kind, other), []).append(claim.name)
     _refuse(doubled, what, mend)
 
 
 def _refuse(doubled: Mapping[tuple[str, str], Sequence[str]], what: str, mend: str) -> None:
     for (kind, other), names in doubled.items():
+        if other == _ATTACHED:
+            mend = "remove() what is attached, or make the optimiser anew; running a notebook's cell again attaches again"
         raise SettingError(f"{kind} acts twice on {counted(names)}", f"it acts {what}, and {other}", mend)
-
-
-def recheck_after_load(acting: Acting, optimizer: Optimizer, what: str, mend: str) -> RemovableHandle:
-    """Look again for a second decay whenever a checkpoint has replaced the optimiser's groups; arguments as ``check_single``'s."""
-    return optimizer.register_load_state_dict_post_hook(lambda loaded: check_single(acting.terms, loaded, what, mend, but=acting))
 
 
 def _look(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     doubled: dict[str, list[str]] = {}
     seen: set[tuple[str, int]] = set()
-    for term in _stepped_now(optimizer):
-        key = (term.kind, id(term.placement.parameter))
-        if key in seen:
-            doubled.setdefault(term.kind, []).append(term.placement.name)
-        seen.add(key)
+    for claim in _stepped_now(optimizer):
+        if (claim.kind, claim.key) in seen:
+            doubled.setdefault(claim.kind, []).append(claim.name)
+        seen.add((claim.kind, claim.key))
     _refuse({(kind, "penalty() of another bound regularizer is there too"): names for kind, names in doubled.items()}, *_IN_LOSS)
 
 
-def _stepped_now(optimizer: Optimizer) -> list[Term]:
+def _stepped_now(optimizer: Optimizer) -> list[_Asked]:
     """Return what acts in the loss on parameters that this step moves, after checking it against the optimiser."""
-    found: list[Term] = []
+    found: list[_Asked] = []
     held: set[int] = set()
-    for bound, waiting in list(_in_losses.items()):
-        if bound.is_in_loss:
-            bound.is_in_loss = False
-            waiting.update(id(term.placement.parameter) for term in bound.terms)
-        if waiting:
+    for in_loss in list(_in_losses):
+        if in_loss.is_asked:
+            in_loss.is_asked = False
+            in_loss.waiting.update(claim.key for claim in in_loss.claims)
+        if in_loss.waiting:
             held = held or {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-            stepped = waiting & held
-            waiting -= held
-            found += [term for term in bound.terms if id(term.placement.parameter) in stepped]
+            stepped = in_loss.waiting & held
+            in_loss.waiting -= held
+            found += [claim for claim in in_loss.claims if claim.key in stepped and claim.parameter() is not None]
+        if in_loss.is_orphan:
+            _in_losses.remove(in_loss)
     if found:
         check_single(found, optimizer, *_IN_LOSS)
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -10,9 +11,12 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from shrinkwise.errors import ModelError, SettingError
+from shrinkwise.regularization.apply.batch import Term
 from shrinkwise.regularization.apply.clock import is_skipped
 from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY, unwrapped
+from shrinkwise.regularization.apply.stephook import AfterStep, BeforeStep, owners_at, register
 from shrinkwise.regularization.dropout import dropouts
+from shrinkwise.regularization.penalties import L2
 
 
 def decay_decoupled(optimizer: Any) -> RemovableHandle:
@@ -25,7 +29,7 @@ def decay_decoupled(optimizer: Any) -> RemovableHandle:
 
     Call it once per optimiser, after its construction, and before ``load_state_dict`` when resuming; a deep copy of an optimiser
     loses its hooks. Groups that are added later keep the form of decay that is the optimiser's own. With ``step(closure)`` the
-    shrink comes before the closure, whose gradients are then those of the shrunk weights.
+    shrink comes after the closure, as in AdamW.
 
     Args:
         optimizer: Any torch optimiser whose groups have an ``lr``, wrapped or not.
@@ -46,7 +50,7 @@ def decay_decoupled(optimizer: Any) -> RemovableHandle:
     True
     """
     inner = unwrapped(optimizer)
-    if _shrink in inner._optimizer_step_pre_hooks.values():
+    if any(isinstance(owner, _DecoupledDecay) for owner in owners_at(inner)):
         cause = "a second call would shrink every weight twice a step"
         raise SettingError("decay_decoupled was called twice on one optimiser", cause, "call it once, or remove() the first handle")
     for group in inner.param_groups:
@@ -55,16 +59,25 @@ def decay_decoupled(optimizer: Any) -> RemovableHandle:
             coupled, decoupled = f"{prefix}weight_decay", f"{prefix}{DECOUPLED_DECAY}"
             group[decoupled] = group.get(decoupled, 0.0) + group.get(coupled, 0.0)
             group[coupled] = 0.0
-    return inner.register_step_pre_hook(_shrink)
+    decay = _DecoupledDecay()
+    return register(inner, BeforeStep(decay, decay.shrink))
 
 
-@torch.no_grad()
-def _shrink(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for group in optimizer.param_groups:
-        decay = group.get(DECOUPLED_DECAY, 0.0)
-        weights = [parameter for parameter in group["params"] if parameter.grad is not None]
-        if decay and weights:
-            torch._foreach_mul_(weights, 1 - group["lr"] * decay)
+class _DecoupledDecay:
+    """Shrinks each group's weights by its lr and decay; it reads nothing but the groups of the optimiser that it is given."""
+
+    terms: tuple[Term, ...] = ()
+    acts_on_weights: ClassVar[bool] = True
+
+    @torch.no_grad()
+    def shrink(self, optimizer: Optimizer) -> None:
+        for group in optimizer.param_groups:
+            weights = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group.get(DECOUPLED_DECAY) and weights:
+                L2(group[DECOUPLED_DECAY]).descend_(weights, group["lr"])
+
+    def on_standins(self, standins: Mapping[int, torch.Tensor]) -> _DecoupledDecay:
+        return self
 
 
 def count_steps(model: nn.Module, optimizer: Any) -> RemovableHandle:
@@ -97,23 +110,27 @@ def count_steps(model: nn.Module, optimizer: Any) -> RemovableHandle:
     if any(dropout.seed is None for dropout in counted):
         cause = "counting steps is of no use to a dropout that has no seed and no number"
         raise ModelError("a dropout of this model has no place", cause, "call place_dropout(model, seed) first")
-    if any(isinstance(hook, _Counter) and hook.model is model for hook in inner._optimizer_step_post_hooks.values()):
+    if any(isinstance(owner, _Counter) and owner.model is model for owner in owners_at(inner)):
         cause = "a second call would count every step twice"
         raise SettingError(
             "count_steps was called twice on one model and optimiser", cause, "call it once, or remove() the first handle"
         )
     for dropout in counted:
         dropout.step = dropout.step or 1
-    return inner.register_step_post_hook(_Counter(model))
+    counter = _Counter(model)
+    return register(inner, AfterStep(counter, counter.count))
 
 
 class _Counter:
-    """A step post-hook that adds one to the step of every dropout in a model."""
+    """Adds one to the step of every dropout in a model."""
+
+    terms: tuple[Term, ...] = ()
+    acts_on_weights: ClassVar[bool] = False
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def count(self, optimizer: Optimizer) -> None:
         if not is_skipped(optimizer):
             for dropout in dropouts(self.model):
                 dropout.step = (dropout.step or 0) + 1

@@ -19,7 +19,8 @@ def listing(terms: Sequence[Term], placements: Sequence[Placement], apply_to: Ap
         placements: Every parameter of the model.
         apply_to: The choice of parameters, which is held against that of others.
     """
-    acted_on = {id(term.placement.parameter) for term in terms}
+    terms = [term for term in terms if not term.placement.is_frozen]
+    acted_on = {term.key for term in terms}
     free = [placement for placement in placements if id(placement.parameter) not in acted_on]
     return "\n".join([*_penalties(terms), *_free(free), *_others(placements, apply_to)])
 

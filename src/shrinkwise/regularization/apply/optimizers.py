@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
 
 from shrinkwise.errors import ModelError, SettingError
+from shrinkwise.regularization.apply.batch import Term
 from shrinkwise.regularization.rules import Placement
 
 DECOUPLED_DECAY = "decoupled_decay"
@@ -36,12 +37,16 @@ def group_of_each(optimizer: Optimizer) -> dict[int, int]:
 
 
 def decay_of_each(optimizer: Optimizer) -> dict[int, float]:
-    """Return the optimiser's own decay of each parameter that has one, coupled or decoupled; of a scheduled one, the initial."""
-    decays = {}
+    """Return the optimiser's own decay of each parameter that has one, coupled or decoupled; of a scheduled one, the initial.
+
+    A ``weight_decay`` that the groups carry and the optimiser does not know, as of Rprop, is none; ASGD has ``lambd`` as well.
+    """
+    decays: dict[int, float] = {}
+    known = [name for name in ("weight_decay", "lambd") if name in optimizer.defaults]
     for group in optimizer.param_groups:
-        names = ("weight_decay", DECOUPLED_DECAY)
-        decay = sum(float(group.get(f"initial_{name}", group.get(name, 0.0))) for name in names)
-        decays.update({id(parameter): decay for parameter in group["params"] if decay})
+        decay = sum(float(group.get(f"initial_{name}", group.get(name, 0.0))) for name in (*known, DECOUPLED_DECAY))
+        if decay:
+            decays.update({id(parameter): decay for parameter in group["params"]})
     return decays
 
 
@@ -60,6 +65,34 @@ def check_held(placements: Iterable[Placement], optimizers: Sequence[Optimizer])
             "or give all optimisers at once: bound.attach(first, second)"
         )
         raise SettingError(f"the optimiser lacks {counted(missing)}", cause, mend)
+
+
+def check_apart(optimizers: Sequence[Optimizer]) -> None:
+    """Check that no two of several optimisers hold the same parameter: each would add the penalty.
+
+    Raises:
+        SettingError: Two do, or one is given twice.
+    """
+    held = [id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]]
+    if len(set(held)) < len(held):
+        cause = "each would let the penalty act on it"
+        raise SettingError("two of the optimisers hold the same parameter", cause, "attach to the one that trains it")
+
+
+def check_still_held(terms: Iterable[Term], before: Container[int], now: Container[int]) -> None:
+    """Check that an optimiser holds what it held when something was attached to it.
+
+    Args:
+        terms: What is attached.
+        before: Identities of the parameters that it held then.
+        now: And now.
+
+    Raises:
+        SettingError: Some are gone: a trainer that shards afterwards puts other parameters into the groups.
+    """
+    if lost := list(dict.fromkeys(term.name for term in terms if term.key in before and term.key not in now)):
+        cause = "they were replaced after it was attached, as sharding does, and the penalty would act on nothing"
+        raise SettingError(f"the optimiser no longer holds {counted(lost)}", cause, "bind and attach again, after that")
 
 
 def counted(names: Sequence[str], at_most: int = 4) -> str:

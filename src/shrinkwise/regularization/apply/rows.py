@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import nn
@@ -13,10 +13,11 @@ from torch.utils.hooks import RemovableHandle
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.regularization.apply import guard
-from shrinkwise.regularization.apply.attach import StepHook
 from shrinkwise.regularization.apply.batch import Term
 from shrinkwise.regularization.apply.clock import is_skipped
-from shrinkwise.regularization.apply.optimizers import check_held, group_of_each, unwrapped
+from shrinkwise.regularization.apply.optimizers import check_held, check_still_held, group_of_each, unwrapped
+from shrinkwise.regularization.apply.rounding import lost_to, warn_of_rounding
+from shrinkwise.regularization.apply.stephook import BeforeStep, register
 from shrinkwise.regularization.penalties import L2, check_strength
 from shrinkwise.regularization.rules import Key, Placement, Role, assign, place
 
@@ -37,10 +38,17 @@ class RowDecay:
         mode: ``touched`` or ``catch_up``.
     """
 
+    acts_on_weights: ClassVar[bool] = True
+
     def __init__(self, terms: tuple[Term, ...], mode: RowMode) -> None:
         self.terms, self.mode = terms, mode
         self._due = [_Due(term.placement.parameter) for term in terms] if mode == "catch_up" else []
         self._handles: list[RemovableHandle] = []
+        self._held = {term.key for term in terms}
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return f"RowDecay(mode={self.mode!r}, {', '.join(f'{term.name}: {term.penalty.strength:g}' for term in self.terms)})"
 
     def flush(self) -> None:
         """Give every row the shrink that it still misses; ``state_dict`` and a forward pass in eval mode do so by themselves."""
@@ -56,8 +64,8 @@ class RowDecay:
 
     def register(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Add the hooks to the optimiser and, in ``catch_up``, to the modules that read the embeddings."""
-        self._handles.append(optimizer.register_step_pre_hook(StepHook(self, self._shrink)))
-        self._handles.append(guard.recheck_after_load(self, optimizer, *_BY_ROWS))
+        self._handles.append(register(optimizer, BeforeStep(self, self._shrink)))
+        self._handles.append(optimizer.register_load_state_dict_post_hook(self._check))
         due_of = {id(due.weight): due for due in self._due}
         for module in model.modules():
             due = due_of.get(id(module.weight)) if isinstance(module, _LOOKUPS) else None
@@ -68,12 +76,14 @@ class RowDecay:
                     module.register_load_state_dict_post_hook(due.after_load),
                 ]
 
-    def objective(self, optimizer: Optimizer, loss: Any) -> Any:
-        """Return the loss as it is: the decay is no part of an objective."""
-        return loss
+    def _check(self, optimizer: Optimizer) -> None:
+        """Refuse to act on nothing and to act twice: groups may have got other parameters or a decay since."""
+        check_still_held(self.terms, self._held, group_of_each(optimizer))
+        guard.check_single(self.terms, optimizer, *_BY_ROWS, but=self)
 
     @torch.no_grad()
     def _shrink(self, optimizer: Optimizer) -> None:
+        self._check(optimizer)
         if is_skipped(optimizer):
             return
         group_of = group_of_each(optimizer)
@@ -84,6 +94,9 @@ class RowDecay:
             shrink = float(optimizer.param_groups[group_of[id(weight)]]["lr"]) * term.penalty.strength
             rows = _rows_of(weight.grad)
             if self.mode == "touched":
+                if not self._warned and (dtype := lost_to([weight], shrink)):
+                    self._warned = True
+                    warn_of_rounding(dtype, shrink)
                 weight[rows] *= 1 - shrink
             else:
                 self._due[i].add(shrink)
@@ -116,6 +129,7 @@ class _Due:
         """Bring rows up to date, all of them if None."""
         if self.is_settled:
             return
+        self.settled = self.settled.to(self.weight.device)  # a model may be moved after its decay began
         # A row whose account stands is left alone, to the last bit, and so is the graph that may have read it.
         behind = (self.settled != self.total).nonzero().squeeze(1) if rows is None else rows[self.settled[rows] != self.total]
         if behind.numel():

@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-import torch
 from torch.optim import Optimizer
 
 from shrinkwise.errors import SettingError
+from shrinkwise.regularization.apply.batch import Term
 from shrinkwise.regularization.apply.clock import Clock
 from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY, unwrapped
+from shrinkwise.regularization.apply.stephook import StepHook, owners_at
 from shrinkwise.regularization.strength.schedules import Schedule
 
 _DECAYS = ("weight_decay", DECOUPLED_DECAY)
 
 
 class DecaySchedule:
-    """A step pre-hook that sets each group's decay to its initial one times a schedule's factor.
+    """Sets each group's decay to its initial one times a schedule's factor.
 
     Attributes:
         schedule: The factor over the steps.
     """
 
+    terms: tuple[Term, ...] = ()
+    acts_on_weights: ClassVar[bool] = False
+
     def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
         self.schedule = schedule
         self._clock = Clock.of(optimizer)
         self._optimizer = optimizer
-        # Never compiled: it computes another number at every step.
-        self._act: Callable[[], None] = torch.compiler.disable(self.set)
-        self._handle = optimizer.register_step_pre_hook(self)
+        self._handle = optimizer.register_step_pre_hook(StepHook(self, self.set_decay))
         # Before decay_decoupled's own hook, whenever that was registered: it reads what this one sets.
         cast("OrderedDict[int, Any]", optimizer._optimizer_step_pre_hooks).move_to_end(self._handle.id, last=False)
-        self.set()
+        self.set_decay(optimizer)
 
-    def __call__(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Set the decay of the step that is about to be taken."""
-        self._act()
+    def __repr__(self) -> str:
+        return f"DecaySchedule({self.schedule!r}, step={self._clock.step})"
 
-    def set(self) -> None:
+    def set_decay(self, optimizer: Optimizer) -> None:
         """Set the decay of the step that comes next."""
-        for i, group in enumerate(self._optimizer.param_groups):
+        for i, group in enumerate(optimizer.param_groups):
             factor = self._clock.factor(self.schedule, i)
             for name in _DECAYS:
                 if name in group:
@@ -52,6 +52,17 @@ class DecaySchedule:
         self._handle.remove()
         for group in self._optimizer.param_groups:
             group.update({name: group.pop(f"initial_{name}") for name in _DECAYS if f"initial_{name}" in group})
+
+
+def check_schedule(schedule: object, name: str) -> None:
+    """Check that something is a schedule.
+
+    Raises:
+        SettingError: It is not.
+    """
+    if not isinstance(schedule, Schedule):
+        mend = "give one of shrinkwise.schedules, such as Cosine(10_000), or a subclass of Schedule"
+        raise SettingError(f"{name} is {schedule!r}", "it is no schedule", mend)
 
 
 def schedule_decay(optimizer: Any, schedule: Schedule) -> DecaySchedule:
@@ -73,6 +84,7 @@ def schedule_decay(optimizer: Any, schedule: Schedule) -> DecaySchedule:
         ModelError: ``optimizer`` is no torch optimiser.
 
     >>> from shrinkwise.regularization.strength.schedules import Linear
+    >>> import torch
     >>> weight = torch.nn.Parameter(torch.ones(2))
     >>> optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
     >>> decay = schedule_decay(optimizer, Linear(4))
@@ -85,10 +97,8 @@ def schedule_decay(optimizer: Any, schedule: Schedule) -> DecaySchedule:
     0.25
     """
     optimizer = unwrapped(optimizer)
-    if not isinstance(cast("object", schedule), Schedule):
-        mend = "give one of shrinkwise.schedules, or a subclass of Schedule"
-        raise SettingError(f"schedule is {schedule!r}", "it is no schedule", mend)
-    if any(isinstance(hook, DecaySchedule) for hook in optimizer._optimizer_step_pre_hooks.values()):
+    check_schedule(schedule, "schedule")
+    if any(isinstance(owner, DecaySchedule) for owner in owners_at(optimizer)):
         cause = "two schedules would multiply without being asked to"
         raise SettingError(
             "this optimiser's decay follows a schedule already", cause, "remove() the first, or multiply them: a * b"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["l2", "decay", "l1", "norm", "other"]
-"""L2 as a gradient, decay apart from the gradient, L1, a norm that is not squared, or something that is none of these."""
+PULLS_TO_ZERO_ALIKE = ("l2", "decay", "l2 or decay")
+"""Kinds that take away the same fraction of every weight, or would under plain SGD: two of them on one weight add up."""
 
-SHRINKS_ALIKE = ("l2", "decay")
+PULLS_ELSEWHERE = ("l2_sp", "max_norm")
+"""Kinds that do not pull a weight to zero."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,10 @@ class Action:
     """One thing that regularises a parameter.
 
     Attributes:
-        kind: What it is.
-        by: Where it comes from: ``weight_decay``, ``decoupled_decay``, ``hook`` or ``loss``.
+        kind: ``l2`` is L2 as a gradient, ``decay`` acts apart from the gradient, ``l2 or decay`` is one of them in an optimiser that
+            could not be measured; ``l1``; ``norm`` is a norm that is not squared; ``l2_sp`` is L2 around fixed weights; ``other`` is
+            none of these. What is attached has the kind of its penalty.
+        by: Where it comes from: ``weight_decay``, ``decoupled_decay``, ``lambd``, ``attach``, ``decay_rows``, ``hook`` or ``loss``.
         lam: Its strength: of L2 and L1 in the package's unit, of decay as the optimiser writes it; None where it is not known.
     """
 

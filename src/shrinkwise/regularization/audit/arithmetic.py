@@ -29,9 +29,3 @@ def removed(before: torch.Tensor, after: torch.Tensor) -> float:
 def squared_norm(weight: torch.Tensor) -> float:
     """Return <w, w>, in float64."""
     return sum(float(part @ part) for (part,) in parts(weight))
-
-
-def local(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor without its graph; of a sharded one, the part that lies here."""
-    tensor = tensor.detach()
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

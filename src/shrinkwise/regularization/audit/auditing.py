@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.audit.arithmetic import local
-from shrinkwise.regularization.audit.attached import actions_of_hooks, has_standin, needs_whole_weights
+from shrinkwise.regularization.apply.stephook import hooks_of
+from shrinkwise.regularization.audit.apart import Loss
+from shrinkwise.regularization.audit.attached import actions_of_hooks, has_standin, needs_whole_weights, penalised_as_wholes
 from shrinkwise.regularization.audit.exact import step_exactly
-from shrinkwise.regularization.audit.findings import Seen, findings_in
-from shrinkwise.regularization.audit.groups import Group, groups_of_each, step_hooks
+from shrinkwise.regularization.audit.finding import Seen
+from shrinkwise.regularization.audit.findings import findings_in
+from shrinkwise.regularization.audit.groups import Group, groups_of_each
 from shrinkwise.regularization.audit.looking import invariance_of, look_at_loss, unwrapped
-from shrinkwise.regularization.audit.loss_terms import Loss
 from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.audit.reading import Evidence, read_parameter
 from shrinkwise.regularization.audit.result import Audit
-from shrinkwise.regularization.audit.standins import CannotRebuildError, measure
+from shrinkwise.regularization.audit.standins import measure
 from shrinkwise.regularization.audit.subject import Subject, read_subject
+from shrinkwise.regularization.audit.trial import CannotRebuildError
 from shrinkwise.regularization.rules import Placement, Role, place
+from shrinkwise.regularization.rules.fold import listed
+from shrinkwise.regularization.rules.snapshot import local
 
 _CAN_BE_INVARIANT = (Role.WEIGHT, Role.DIRECTION, Role.LORA, Role.UNKNOWN)
 
@@ -132,18 +137,30 @@ def _measure(subject: Subject, evidence: Evidence, not_checked: list[str], *, ex
         not_checked += [f"the real step of {name}: it raised {why}" for name, why in steps.failures.items()]
         if any(p.is_meta for p in subject.model.parameters()):
             not_checked.append("the real step: parameters on the meta device have no values, so stand-ins were stepped for them")
+    evidence.needs_whole = penalised_as_wholes(subject.optimizers)
     for optimizer in subject.optimizers:
         name = type(optimizer).__name__
         try:
-            evidence.standins.append(measure(optimizer, sparse))
+            evidence.standins[id(optimizer)] = measure(optimizer, sparse)
         except CannotRebuildError as error:
-            not_checked.append(f"what {name} does, on stand-ins: {error}" + ("" if exact else "; exact=True steps the real one"))
+            what = f"what {name} does, on stand-ins, and so whether its weight_decay is L2 or decay: {error}"
+            not_checked.append(what + ("" if exact else "; exact=True steps the real one"))
         if not exact:
-            n_unknown = sum(not has_standin(hook) for hook in step_hooks(optimizer))
-            if n_unknown:
-                not_checked.append(f"{n_unknown} step hook{'s' * (n_unknown > 1)} of {name}: exact=True runs them")
-            if kinds := needs_whole_weights(optimizer):
-                not_checked.append(f"what {' and '.join(kinds)} removes, on whole weights only: exact=True measures it")
+            not_checked += _only_exactly(optimizer, evidence)
+    if complex_ := [name for name, parameter in subject.model.named_parameters() if parameter.is_complex()]:
+        not_checked.append(f"what is removed of complex parameters, as real ones only are measured: {listed(complex_)}")
+
+
+def _only_exactly(optimizer: Optimizer, evidence: Evidence) -> Iterator[str]:
+    """Yield what stand-ins do not show and a real step would."""
+    name = type(optimizer).__name__
+    n_unknown = sum(not has_standin(hook) for hook in hooks_of(optimizer))
+    if n_unknown:
+        yield f"{n_unknown} step hook{'s' * (n_unknown > 1)} of {name}: exact=True runs them"
+    if kinds := needs_whole_weights(optimizer):
+        yield f"what {' and '.join(kinds)} removes, on whole weights only: exact=True measures it"
+    if any(not one.laws.is_proportional for one in evidence.standins.get(id(optimizer), {}).values()):
+        yield f"what {name} removes of whole weights, as it is not in proportion to their size and a sample was stepped: exact=True measures it"
 
 
 def _may_be_invariant(placed: Placement, seen: AuditedParameter, evidence: Evidence) -> bool:

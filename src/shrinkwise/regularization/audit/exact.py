@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from shrinkwise.regularization.audit.arithmetic import local, removed, squared_norm
-from shrinkwise.regularization.audit.groups import step_hooks
-from shrinkwise.regularization.audit.snapshot import Snapshot, of_training
-from shrinkwise.regularization.audit.standins import is_same_fraction, step
+from shrinkwise.regularization.apply.stephook import StepHook, hooks_of
+from shrinkwise.regularization.audit.arithmetic import removed, squared_norm
+from shrinkwise.regularization.audit.laws import is_same_fraction
+from shrinkwise.regularization.audit.trial import step
+from shrinkwise.regularization.rules.snapshot import Snapshot, local
 
 
 @dataclass
@@ -24,8 +25,8 @@ class ExactSteps:
 
     Attributes:
         shrink: Fraction of the weight, by the identity of the parameter; all-zero and meta ones show nothing and are left out.
-        by_hooks: The part of it that is gone when no step hook runs, and whether a weight twice the size loses the same fraction to
-            them; for optimisers that have hooks.
+        by_hooks: The part of it that is gone when only step hooks of ours run, and whether a weight twice the size loses the same
+            fraction to the others; for optimisers that have others.
         failures: Label of an optimiser whose step failed -> why.
     """
 
@@ -49,13 +50,13 @@ def step_exactly(model: nn.Module, optimizers: Sequence[Optimizer], sparse: froz
         The fractions, and which steps failed.
     """
     seen = ExactSteps()
-    kept = of_training(model, optimizers)
+    kept = Snapshot([*model.modules(), *optimizers], [hook for optimizer in optimizers for hook in hooks_of(optimizer)])
     try:
         for optimizer in optimizers:
             try:
                 _measure(optimizer, kept, sparse, seen)
             except Exception as error:  # noqa: BLE001  anything can go wrong in somebody's optimiser or hook
-                seen.failures[type(optimizer).__name__] = f"{type(error).__name__}: {error}"
+                seen.failures[type(optimizer).__name__] = repr(error)
     finally:
         kept.restore()
     return seen
@@ -66,16 +67,24 @@ def _measure(optimizer: Optimizer, kept: Snapshot, sparse: frozenset[int], seen:
     norms = {key: squared_norm(kept.value_of(p)) for key, p in held.items() if p.is_floating_point() and not p.is_meta}
     shown = [held[key] for key, norm in norms.items() if norm > 0]
     run = partial(_moved, optimizer, kept, shown, sparse)
-    moved = run()
-    drift = run(scale=0.0) if optimizer.state else dict.fromkeys(moved, 0.0)
+    try:
+        moved = run()
+    except Exception as error:  # noqa: BLE001  it is raised again below
+        # Some, such as implementations of SAM, refuse to step without a closure and do not say so in their signature.
+        run = partial(run, with_closure=True)
+        try:
+            moved = run()
+        except Exception:  # noqa: BLE001
+            raise error from None
+    drift = run(scale=0.0) if _has_state(optimizer) else dict.fromkeys(moved, 0.0)
     for key, along in moved.items():
         fraction = (along - drift[key]) / norms[key]
         if drift[key] and abs(fraction) < torch.finfo(held[key].dtype).eps / 8:
             fraction = 0.0
         # One parameter in two optimisers loses to both.
         seen.shrink[key] = 1 - (1 - seen.shrink[key]) * (1 - fraction) if key in seen.shrink else fraction
-    if step_hooks(optimizer):
-        plain, doubled, plain_doubled = run(with_hooks=False), run(scale=2.0), run(scale=2.0, with_hooks=False)
+    if not all(isinstance(hook, StepHook) for hook in hooks_of(optimizer)):
+        plain, doubled, plain_doubled = run(only_ours=True), run(scale=2.0), run(scale=2.0, only_ours=True)
         for key in moved:
             once, twice = (moved[key] - plain[key]) / norms[key], (doubled[key] - plain_doubled[key]) / (2 * norms[key])
             seen.by_hooks[key] = once, is_same_fraction(once, twice)
@@ -89,23 +98,32 @@ def _moved(
     sparse: frozenset[int],
     *,
     scale: float = 1.0,
-    with_hooks: bool = True,
+    only_ours: bool = False,
+    with_closure: bool = False,
 ) -> dict[int, float]:
-    """Return how far one step from ``scale`` times the weights w moved each parameter against w, as a dot product; put all back."""
-    try:
+    """Return how far one step from ``scale`` times the weights w moved each parameter against w, as a dot product; put all back.
+
+    Of the step hooks all run, or ours alone.
+    """
+
+    def prepare() -> None:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 _zero_gradient(parameter, is_sparse=id(parameter) in sparse)
+
+    try:
+        prepare()
         if scale != 1:
             for parameter in parameters:
                 parameter.mul_(scale)
-        if not with_hooks:
-            optimizer._optimizer_step_pre_hooks = OrderedDict()
-            optimizer._optimizer_step_post_hooks = OrderedDict()
+        if only_ours:
+            for side in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+                hooks = getattr(optimizer, side, {})
+                setattr(optimizer, side, OrderedDict((key, hook) for key, hook in hooks.items() if isinstance(hook, StepHook)))
         with warnings.catch_warnings():
             # What a real step would say is said by the findings.
             warnings.simplefilter("ignore")
-            step(optimizer)
+            step(optimizer, prepare, with_closure=with_closure)
         found = {}
         for parameter in parameters:
             weight = kept.value_of(parameter)
@@ -114,6 +132,11 @@ def _moved(
         return found
     finally:
         kept.restore()
+
+
+def _has_state(optimizer: Optimizer) -> bool:
+    """Whether an optimiser, or one that it holds, has state."""
+    return any(isinstance(held, Optimizer) and held.state for held in (optimizer, *vars(optimizer).values()))
 
 
 def _zero_gradient(parameter: nn.Parameter, *, is_sparse: bool) -> None:

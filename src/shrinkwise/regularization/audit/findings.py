@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from shrinkwise.regularization.audit.action import SHRINKS_ALIKE
-from shrinkwise.regularization.audit.parameter import AuditedParameter
+from shrinkwise.regularization.audit import shrinking
+from shrinkwise.regularization.audit.finding import Finding, Seen, about
 from shrinkwise.regularization.rules import Role
 from shrinkwise.regularization.rules.fold import listed
 
@@ -20,48 +18,6 @@ _PLURALS = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a user should know.
-
-    Attributes:
-        code: What it is, in one word that stays.
-        message: What was found, with names, repeated layers folded.
-        mend: What to do, if it is not meant.
-        names: Every parameter that it is about.
-        is_note: Whether it is worth knowing rather than a likely mistake.
-    """
-
-    code: str
-    message: str
-    mend: str
-    names: tuple[str, ...] = ()
-    is_note: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return its parts."""
-        return {"code": self.code, "message": self.message, "mend": self.mend, "parameters": list(self.names)}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """All that the checks look at.
-
-    Attributes:
-        parameters: The model's parameters.
-        sharing: Groups of names of distinct parameters whose values lie in one place.
-        stale: Label of a group -> how many parameters it holds that are none of the model's.
-        frozen_rows: Name -> which rows have no gradient.
-        n_optimizers: How many optimisers there are.
-    """
-
-    parameters: tuple[AuditedParameter, ...]
-    sharing: tuple[tuple[str, ...], ...] = ()
-    stale: tuple[tuple[str, int], ...] = ()
-    frozen_rows: tuple[tuple[str, str], ...] = ()
-    n_optimizers: int = 0
-
-
 def findings_in(seen: Seen) -> tuple[Finding, ...]:
     """Return every finding, warnings before notes."""
     found = [finding for check in CHECKS for finding in check(seen)]
@@ -70,53 +26,11 @@ def findings_in(seen: Seen) -> tuple[Finding, ...]:
 
 def _decayed_roles(seen: Seen) -> Iterator[Finding]:
     for role, plural in _PLURALS.items():
-        decayed = [p for p in seen.parameters if p.role == role and p.is_regularised]
+        decayed = [p for p in seen.parameters if p.role == role and p.is_pulled_to_zero]
         if decayed:
             decay = max(p.strength_by("weight_decay") for p in decayed)
             mend = f"sw.param_groups(model, weight_decay={decay:g}) puts them into a group with 0" if decay else "leave them out"
-            yield _about(decayed, f"decayed_{role}", f"{plural} shrink", mend)
-
-
-def _regularised_twice(seen: Seen) -> Iterator[Finding]:
-    doubled = [p for p in seen.parameters if sum(action.kind in SHRINKS_ALIKE for action in p.actions) > 1 and not p.is_frozen]
-    for penalty in dict.fromkeys(p.penalty for p in doubled):
-        those = [p for p in doubled if p.penalty == penalty]
-        message = f"regularised twice, {penalty}"
-        yield _about(those, "regularised_twice", message, "keep one of the two, and set the other to 0")
-
-
-def _decay_lost(seen: Seen) -> Iterator[Finding]:
-    """FACTS call this the rounding trap: near w a number format knows no w·(1 − lr·λ), and the product is w again."""
-    lost = [p for p in seen.parameters if p.is_lost and p.is_regularised]
-    for dtype in dict.fromkeys(p.dtype for p in lost):
-        those = [p for p in lost if p.dtype == dtype]
-        shrink = max(p.unrounded_shrink or 0.0 for p in those)
-        message = f"decay of {shrink:.2g} a step is lost to rounding in {dtype}"
-        mend = "keep the weights that the optimiser steps in float32, as autocast does, or round stochastically"
-        yield _about(those, "decay_lost_to_rounding", message, mend)
-
-
-def _decay_without_effect(seen: Seen) -> Iterator[Finding]:
-    idle = [p for p in seen.parameters if p.declared_shrink and p.unrounded_shrink == 0.0 and p.is_regularised]
-    if idle:
-        message = "weight_decay is declared and does not act"
-        yield _about(idle, "decay_without_effect", message, "see whether this optimiser reads weight_decay from its groups")
-
-
-def _undeclared_shrink(seen: Seen) -> Iterator[Finding]:
-    hidden = [p for p in seen.parameters if p.shrinks and p.groups and not p.actions and not p.is_frozen]
-    if hidden:
-        message = "shrinks though nothing declares it"
-        yield _about(hidden, "undeclared_shrink", message, "look into the optimiser: it decays by another name or by a constant")
-
-
-def _l2_is_no_decay(seen: Seen) -> Iterator[Finding]:
-    rescaled = [p for p in seen.parameters if p.is_proportional is False and p.strength_by("weight_decay") and not p.is_frozen]
-    if rescaled:
-        label = rescaled[0].groups[0].partition("[")[0]
-        message = f"the L2 of {label} is not decay, what it removes is not in proportion to the weight"
-        mend = "it divides the penalty's gradient by its own size; use a decoupled form, such as torch.optim.AdamW"
-        yield _about(rescaled, "l2_is_not_decay", message, mend)
+            yield about(decayed, f"decayed_{role}", f"{plural} shrink", mend)
 
 
 def _held_twice(seen: Seen) -> Iterator[Finding]:
@@ -124,7 +38,7 @@ def _held_twice(seen: Seen) -> Iterator[Finding]:
     for groups in dict.fromkeys(p.groups for p in twice):
         those = [p for p in twice if p.groups == groups]
         message = f"held by {' and '.join(groups)}, each of which steps it"
-        yield _about(those, "held_twice", message, "put each parameter into one group of one optimiser")
+        yield about(those, "held_twice", message, "put each parameter into one group of one optimiser")
 
 
 def _tied_apart(seen: Seen) -> Iterator[Finding]:
@@ -137,7 +51,7 @@ def _tied_apart(seen: Seen) -> Iterator[Finding]:
 def _in_no_group(seen: Seen) -> Iterator[Finding]:
     free = [p for p in seen.parameters if not p.groups and not p.is_frozen]
     if seen.n_optimizers and free:
-        yield _about(free, "in_no_group", "trained, in no group, and never stepped", "add them to a group")
+        yield about(free, "in_no_group", "trained, in no group, and never stepped", "add them to a group")
 
 
 def _stale(seen: Seen) -> Iterator[Finding]:
@@ -157,7 +71,7 @@ def _frozen_that_shrinks(seen: Seen) -> Iterator[Finding]:
     moving = [p for p in seen.parameters if p.is_frozen and p.shrinks]
     if moving:
         message = "frozen, and shrinks all the same since an old gradient is left"
-        yield _about(moving, "frozen_shrinks", message, "set their grad to None: optimizer.zero_grad(set_to_none=True)")
+        yield about(moving, "frozen_shrinks", message, "set their grad to None: optimizer.zero_grad(set_to_none=True)")
 
 
 def _scale_invariant(seen: Seen) -> Iterator[Finding]:
@@ -167,7 +81,7 @@ def _scale_invariant(seen: Seen) -> Iterator[Finding]:
         mend = (
             "L2 and decay do not make the function simpler there: they only change the effective learning rate; tune both together"
         )
-        yield _about(invariant, "scale_invariant", message, mend)
+        yield about(invariant, "scale_invariant", message, mend)
 
 
 def _unknown_kind(seen: Seen) -> Iterator[Finding]:
@@ -176,21 +90,21 @@ def _unknown_kind(seen: Seen) -> Iterator[Finding]:
         those = [p for p in unknown if p.is_regularised == is_decayed]
         if those:
             message = f"of unknown kind, and {'shrinks' if is_decayed else 'does not shrink'}"
-            yield _about(those, "unknown_kind", message, "decide for each whether it should", is_note=not is_decayed)
+            yield about(those, "unknown_kind", message, "decide for each whether it should", is_note=not is_decayed)
 
 
 def _decayed_embedding(seen: Seen) -> Iterator[Finding]:
     decayed = [p for p in seen.parameters if p.role == Role.EMBEDDING and p.is_regularised]
     if decayed:
         message = "embeddings shrink, also rows that no batch touches"
-        yield _about(decayed, "decayed_embedding", message, "sw.param_groups leaves embeddings free", is_note=True)
+        yield about(decayed, "decayed_embedding", message, "sw.param_groups leaves embeddings free", is_note=True)
 
 
 def _lr_is_zero(seen: Seen) -> Iterator[Finding]:
     still = [p for p in seen.parameters if p.actions and p.lr == 0 and p.declared_shrink == 0 and not p.is_frozen]
     if still:
         message = "the learning rate is 0 at this step, so nothing shrinks now"
-        yield _about(still, "lr_is_zero", message, "audit again after the warm-up's first step", is_note=True)
+        yield about(still, "lr_is_zero", message, "audit again after the warm-up's first step", is_note=True)
 
 
 CHECKS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
@@ -198,11 +112,7 @@ CHECKS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     _stale,
     _held_twice,
     _tied_apart,
-    _regularised_twice,
-    _decay_lost,
-    _decay_without_effect,
-    _undeclared_shrink,
-    _l2_is_no_decay,
+    *shrinking.CHECKS,
     _decayed_roles,
     _frozen_that_shrinks,
     _scale_invariant,
@@ -210,8 +120,3 @@ CHECKS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     _decayed_embedding,
     _lr_is_zero,
 )
-
-
-def _about(parameters: Sequence[AuditedParameter], code: str, message: str, mend: str, *, is_note: bool = False) -> Finding:
-    names = tuple(p.name for p in parameters)
-    return Finding(code, f"{message}: {listed(names)}", mend, names, is_note)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.utils.parametrize import ParametrizationList
 
 
 @dataclass
@@ -26,13 +27,17 @@ class Forwards:
 
     def tensors(self) -> list[torch.Tensor]:
         """Return copies of the floating-point tensors in the outputs."""
-        return [tensor.detach().clone() for tensor in _tensors(self.outputs) if tensor.is_floating_point()]
+        return [tensor.detach().clone() for tensor in tensors_in(self.outputs) if tensor.is_floating_point()]
 
 
 @contextmanager
 def watched(model: nn.Module) -> Iterator[Forwards]:
-    """Watch the forward passes of a model's own modules."""
-    own = {id(module) for module in model.modules()}
+    """Watch the forward passes of a model's own modules.
+
+    That of a parametrisation counts as none: it runs wherever the weight is read, in the loss too.
+    """
+    computing = {id(inner) for outer in model.modules() if isinstance(outer, ParametrizationList) for inner in outer.modules()}
+    own = {id(module) for module in model.modules()} - computing
     forwards = Forwards()
 
     def enter(module: nn.Module, args: Any) -> None:
@@ -52,14 +57,15 @@ def watched(model: nn.Module) -> Iterator[Forwards]:
             handle.remove()
 
 
-def _tensors(output: Any) -> Iterator[torch.Tensor]:
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in somebody's inputs or outputs."""
     if isinstance(output, torch.Tensor):
         yield output
     elif isinstance(output, Mapping):
         for item in output.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(output, list | tuple):
         for item in output:
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif hasattr(output, "__dict__"):
-        yield from _tensors(vars(output))
+        yield from tensors_in(vars(output))

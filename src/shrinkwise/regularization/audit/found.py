@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shrinkwise.regularization.audit.findings import Finding
+from shrinkwise.regularization.audit.finding import Finding
 from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.audit.table import Line, headline, lines_of
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from shrinkwise.regularization.audit.arithmetic import local
-from shrinkwise.regularization.audit.loss_terms import Loss, evaluate
+from shrinkwise.regularization.audit.apart import Loss, evaluate, gradients_of
+from shrinkwise.regularization.rules.snapshot import local
 
 
 def padding_rows(model: nn.Module) -> dict[int, str]:
@@ -63,7 +63,7 @@ def rows_zeroed_by_hooks(model: nn.Module, loss: Loss, inputs: Any) -> dict[int,
         _put_first(handle.id, parameter._backward_hooks)
         handles.append(handle)
     try:
-        after = torch.autograd.grad(value.sum(), parameters, allow_unused=True)
+        after = gradients_of(value, parameters)
     finally:
         for handle in handles:
             handle.remove()

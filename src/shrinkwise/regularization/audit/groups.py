@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-DECOUPLED = "decoupled_decay"
-"""The entry of a group in which our ``decay_decoupled`` keeps the decay that it took over."""
+from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +31,25 @@ class Group:
         """The learning rate of this step; None where the group has none."""
         return _number(self.options.get("lr"))
 
+    @property
+    def peak_lr(self) -> float | None:
+        """The highest learning rate that a schedule is known to reach."""
+        return peak_lr(self.options)
+
     def strength(self, entry: str) -> float:
-        """Return what the group declares under ``weight_decay`` or ``decoupled_decay``; 0 where it declares nothing."""
+        """Return what the group declares under an entry of :attr:`entries`; 0 where it declares nothing."""
         return _number(self.options.get(entry)) or 0.0
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The entries that declare a decay: ``weight_decay``, ours, and ``lambd`` of optimisers that know it, such as ASGD."""
+        own = ("lambd",) if "lambd" in self.optimizer.defaults else ()
+        return ("weight_decay", DECOUPLED_DECAY, *own)
 
     @property
     def declared_shrink(self) -> float | None:
         """The fraction of a weight that lr times the declared decay would remove at one step; None where there is no lr."""
-        decay = self.strength("weight_decay") + self.strength(DECOUPLED)
+        decay = sum(map(self.strength, self.entries))
         if not decay:
             return 0.0
         return None if self.lr is None else self.lr * decay
@@ -58,9 +68,10 @@ def groups_of_each(optimizers: Sequence[Optimizer]) -> dict[int, list[Group]]:
     return held
 
 
-def step_hooks(optimizer: Optimizer) -> list[Any]:
-    """Return the hooks that an optimiser's step runs before and after itself."""
-    return [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
+def peak_lr(options: dict[str, Any]) -> float | None:
+    """Return the highest learning rate of a group that its entries tell of, as schedulers leave them there."""
+    known = [_number(options.get(name)) for name in ("lr", "initial_lr", "max_lr")]
+    return max((lr for lr in known if lr is not None), default=None)
 
 
 def _number(value: Any) -> float | None:

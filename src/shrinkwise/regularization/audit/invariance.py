@@ -14,9 +14,8 @@ import torch
 from torch import nn
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.audit.arithmetic import local
 from shrinkwise.regularization.audit.forwards import watched
-from shrinkwise.regularization.audit.snapshot import Snapshot
+from shrinkwise.regularization.rules.snapshot import Snapshot, local
 from shrinkwise.seeding import isolated_rng, torch_generator
 
 _LOUD = 10
@@ -38,17 +37,20 @@ def scale_invariant(
         model: The model, unwrapped.
         run: Calls the model, or parts of it.
         parameters: Those to try.
-        kept: Everything but parameters, as it was; put back before each run, and by the caller after the last.
+        kept: Everything as it was; put back before each run, of the parameters those that a run writes, and by the caller after
+            the last all of them.
 
     Returns:
-        The identities of those that can; None where ``run`` called no module of the model.
+        The identities of those that can; None where ``run`` got no floating-point numbers from a module of the model.
 
     Raises:
         SettingError: ``run`` does.
     """
-    reference = _outputs(model, run, kept)
+    reference = _outputs(model, run, kept, frozenset())
     if not reference:
         return None
+    written = kept.written()
+    kept.restore(written)
     eps = max(torch.finfo(tensor.dtype).eps for tensor in reference)
     noise = eps * sum(float(tensor.double().norm()) for tensor in reference)
     found = set()
@@ -58,8 +60,8 @@ def scale_invariant(
         direction = torch.randn(values.shape, generator=torch_generator("audit", "direction")).to(values.device, values.dtype)
         direction *= before.norm() / direction.norm()
         try:
-            doubled = _distance(reference, _outputs(model, run, kept, partial(values.copy_, 2 * before)))
-            moved = _distance(reference, _outputs(model, run, kept, partial(values.copy_, before + direction)))
+            doubled = _distance(reference, _outputs(model, run, kept, written, partial(values.copy_, 2 * before)))
+            moved = _distance(reference, _outputs(model, run, kept, written, partial(values.copy_, before + direction)))
         finally:
             values.copy_(before)
         if moved > _LOUD * noise and doubled < max(_SAME, 16 * eps) * moved:
@@ -86,9 +88,9 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 
 def _outputs(
-    model: nn.Module, run: Callable[[], Any], kept: Snapshot, change: Callable[[], Any] = lambda: None
+    model: nn.Module, run: Callable[[], Any], kept: Snapshot, written: frozenset[int], change: Callable[[], Any] = lambda: None
 ) -> list[torch.Tensor]:
-    kept.restore()
+    kept.restore(written)
     model.train()
     change()
     with isolated_rng("audit", "forward"), watched(model) as forwards:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from shrinkwise.regularization.audit.apart import Loss, evaluate
 from shrinkwise.regularization.audit.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
 from shrinkwise.regularization.audit.invariance import call, scale_invariant
-from shrinkwise.regularization.audit.loss_terms import Loss, evaluate, terms_in_loss
+from shrinkwise.regularization.audit.loss_terms import terms_in_loss
 from shrinkwise.regularization.audit.reading import Evidence
-from shrinkwise.regularization.audit.snapshot import Snapshot, is_sharded, of_training
+from shrinkwise.regularization.rules.snapshot import Snapshot, is_sharded, only_looking
 
 
 def look_at_loss(model: nn.Module, loss: Loss | None, inputs: Any, evidence: Evidence, not_checked: list[str]) -> None:
@@ -39,8 +40,8 @@ def look_at_loss(model: nn.Module, loss: Loss | None, inputs: Any, evidence: Evi
     elif any(map(is_sharded, model.modules())):
         not_checked.append("penalties in the loss: FSDP2 puts other tensors in place during a loss; audit before sharding")
     else:
-        with _only_looking(model):
-            evidence.in_loss = terms_in_loss(model, loss, inputs)
+        with _eagerly(model) as kept:
+            evidence.in_loss = terms_in_loss(model, loss, inputs, kept, not_checked)
             if n_hooked:
                 evidence.frozen_rows |= rows_zeroed_by_hooks(model, loss, inputs)
 
@@ -54,10 +55,11 @@ def invariance_of(
         SettingError: The loss or the model raised an error.
     """
     run = partial(call, model, inputs) if loss is None else partial(evaluate, model, loss, inputs)
-    with _only_looking(model) as kept:
+    with _eagerly(model) as kept:
         invariant = scale_invariant(model, run, parameters, kept)
     if invariant is None:
-        not_checked.append("scale-invariant weights: the loss calls no module of the model")
+        why = "the model gives no floating-point numbers" if loss is None else "the loss calls no module of the model"
+        not_checked.append(f"scale-invariant weights: {why}")
         return {}
     return {id(parameter): id(parameter) in invariant for parameter in parameters}
 
@@ -74,12 +76,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _only_looking(model: nn.Module) -> Iterator[Snapshot]:
-    """Put buffers, attributes and random generators back after forward passes, which change no parameter; compile nothing anew."""
-    kept = of_training(model, skip_parameters=True)
+def _eagerly(model: nn.Module) -> Iterator[Snapshot]:
+    """Put everything back after forward passes, and compile nothing anew."""
     set_stance = getattr(torch.compiler, "set_stance", None)
-    try:
-        with set_stance("force_eager") if set_stance else nullcontext():
-            yield kept
-    finally:
-        kept.restore()
+    with only_looking(model) as kept, set_stance("force_eager") if set_stance else nullcontext():
+        yield kept

@@ -1,38 +1,38 @@
-"""Penalties that a loss adds to the data's part, found by taking the loss apart.
-
-A penalty uses parameters outside the forward pass of every module. There each parameter is replaced by a leaf of its own: the
-gradient of the loss with respect to the leaf is then exactly the penalty's, whatever the data say.
-"""
+"""Penalties that a loss adds to the data's part, told by how their gradients depend on the weights and not on the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from shrinkwise.errors import SettingError
+from shrinkwise.errors import ShrinkwiseError
 from shrinkwise.regularization.audit.action import Action
+from shrinkwise.regularization.audit.apart import Loss, changed, gradients_apart, old_reparametrisations, point
 from shrinkwise.regularization.audit.arithmetic import parts, squared_norm
-from shrinkwise.regularization.audit.forwards import Forwards, watched
-from shrinkwise.seeding import isolated_rng, torch_generator
+from shrinkwise.regularization.rules.fold import listed
+from shrinkwise.regularization.rules.snapshot import Snapshot
 
-Loss = Callable[[nn.Module, Any], torch.Tensor]
-"""Takes the model and the inputs and gives the loss that is minimised, as a tensor of one element."""
+_POINTS = (1.0, 2.0, -1.0)
 
 
-def terms_in_loss(model: nn.Module, loss: Loss, inputs: Any) -> dict[int, tuple[Action, ...]]:
+def terms_in_loss(
+    model: nn.Module, loss: Loss, inputs: Any, kept: Snapshot, not_checked: list[str]
+) -> dict[int, tuple[Action, ...]]:
     """Find what a loss does to each parameter beside the data's part.
 
-    The loss is taken twice, the second time with the leaves doubled: a gradient that doubles is that of L2, one that
-    stays is that of L1 or of a norm that is not squared.
+    The loss is taken with the leaves at w, 2w and −w: a gradient in proportion to w is that of L2, one that keeps its size that of
+    L1 or of a norm that is not squared, and one in proportion to w less something fixed that of L2-SP. Once more it is taken with
+    other inputs: a gradient that changes then is no penalty's.
 
     Args:
         model: The model, unwrapped.
         loss: The loss that is minimised.
         inputs: What it takes beside the model.
+        kept: Everything as it was, put back before each time.
+        not_checked: Gets what could not be told.
 
     Returns:
         What acts, by the identity of the parameter; L2 with ``lam`` in the package's unit, mean loss + (lam/2)·Σw².
@@ -40,95 +40,89 @@ def terms_in_loss(model: nn.Module, loss: Loss, inputs: Any) -> dict[int, tuple[
     Raises:
         SettingError: The loss raised an error, or gave something else than one number.
     """
-    once, twice = (_gradients(model, loss, inputs, scale) for scale in (1.0, 2.0))
+    inside: set[int] = set()
+    at = []
+    for scale in _POINTS:
+        kept.restore()
+        at.append(gradients_apart(model, loss, inputs, scale, inside))
+    kept.restore()
+    names = {id(p): name for name, p in model.named_parameters()}
     parameters = {id(p): p for p in model.parameters()}
-    found = {}
-    for key in once.keys() & twice.keys():
-        if actions := _read(_point(parameters[key], 1.0), once[key], twice[key]):
-            found[key] = actions
-    return found
+    acting = _acting(parameters, at)
+    found = {key: _read(point(parameters[key]), *(other[key] for other in at)) for key in acting}
+    others = _with_other_inputs(model, loss, inputs, kept) if acting else {}
+    # Without other inputs only what fits a penalty to the last digit is told.
+    data = {key for key, actions in found.items() if _depends_on_data(at[0][key], others, key, actions)}
+    for keys, what in (
+        (data, "penalties on {}: the loss uses them together with the data outside every module's forward pass"),
+        (inside - acting, "penalties within a module's forward pass: it makes a number of {} alone"),
+    ):
+        if keys:
+            not_checked.append(what.format(listed([names[key] for key in names if key in keys])))
+    if old := list(old_reparametrisations(model)):
+        not_checked.append(
+            f"penalties on {listed(old)}, made by an old form of weight_norm: nn.utils.parametrizations has one to see"
+        )
+    return {key: actions for key, actions in found.items() if key not in data}
 
 
-def evaluate(model: nn.Module, loss: Loss, inputs: Any) -> torch.Tensor:
-    """Return the loss as a tensor of one element.
+def _acting(parameters: dict[int, nn.Parameter], at: Sequence[dict[int, torch.Tensor]]) -> set[int]:
+    """Return the identities of the parameters whose gradient is more than the rounding of another's, as a direction's may be."""
+    sizes = {
+        key: float(parameters[key].detach().norm()) * max(float(other[key].norm()) for other in at)
+        for key in at[0]
+        if all(key in other for other in at)
+    }
+    return {key for key, size in sizes.items() if size > 1e-7 * max(sizes.values()) or (size == 0 and at[0][key].any())}
 
-    Raises:
-        SettingError: It raised an error, or gave something else.
-    """
-    mend = "give a callable that takes the model and the inputs and returns the loss: loss=lambda model, batch: ..."
+
+def _with_other_inputs(model: nn.Module, loss: Loss, inputs: Any, kept: Snapshot) -> dict[int, torch.Tensor] | None:
+    """Return the gradients with other inputs, None where there can be none."""
+    other = changed(inputs)
+    if other is None:
+        return None
     try:
-        with isolated_rng("audit", "loss"):
-            value = loss(model, inputs)
-    except Exception as error:
-        raise SettingError(
-            f"loss(model, inputs) raised {type(error).__name__} ({error})", "it is called to see what it holds", mend
-        ) from error
-    if not isinstance(value, torch.Tensor) or value.numel() != 1:
-        shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
-        raise SettingError(f"loss(model, inputs) gave a {type(value).__name__}{shape}", "a loss is one number", mend)
-    return value
+        return gradients_apart(model, loss, other)
+    except ShrinkwiseError:
+        return None
+    finally:
+        kept.restore()
 
 
-def _gradients(model: nn.Module, loss: Loss, inputs: Any, scale: float) -> dict[int, torch.Tensor]:
-    with watched(model) as forwards, _Apart(model, scale, forwards) as apart, torch.enable_grad():
-        value = evaluate(model, loss, inputs)
-    leaves = apart.leaves
-    if not leaves or not value.requires_grad:
-        return {}
-    gradients = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
-    return {key: gradient for key, gradient in zip(leaves, gradients, strict=True) if gradient is not None}
+def _depends_on_data(gradient: torch.Tensor, others: dict[int, torch.Tensor] | None, key: int, actions: tuple[Action, ...]) -> bool:
+    if others is None:
+        return any(action.kind == "other" for action in actions)
+    return key not in others or not bool((gradient - others[key]).norm() <= 1e-4 * gradient.norm())
 
 
-class _Apart(TorchFunctionMode):
-    """Gives every use of a parameter outside the model's forward passes a leaf instead."""
-
-    def __init__(self, model: nn.Module, scale: float, forwards: Forwards) -> None:
-        super().__init__()
-        self.forwards, self.scale = forwards, scale
-        self.parameters = {id(p): p for p in model.parameters() if p.is_floating_point()}
-        self.leaves: dict[int, torch.Tensor] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        if not self.forwards.depth:
-            args, kwargs = self._replaced(args), self._replaced(kwargs or {})
-        return func(*args, **(kwargs or {}))
-
-    def _replaced(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return self._leaf(value) if id(value) in self.parameters else value
-        if isinstance(value, dict):
-            return {key: self._replaced(item) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(self._replaced(item) for item in value)
-        return value
-
-    def _leaf(self, parameter: torch.Tensor) -> torch.Tensor:
-        if id(parameter) not in self.leaves:
-            point = _point(parameter, self.scale)
-            self.leaves[id(parameter)] = point.requires_grad_(parameter.requires_grad)
-        return self.leaves[id(parameter)]
-
-
-@torch.no_grad()
-def _point(parameter: torch.Tensor, scale: float) -> torch.Tensor:
-    """Return the weights times ``scale``; of a parameter that is zero everywhere, where every penalty looks alike, random ones."""
-    values = parameter.detach()
-    if not values.any():
-        values = torch.randn(values.shape, generator=torch_generator("audit", "loss")).to(values.device, values.dtype)
-    return values * scale
-
-
-def _read(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor) -> tuple[Action, ...]:
-    """Tell from the gradients at w and at 2w what penalty they belong to."""
-    if not once.any() and not twice.any():
-        return ()
+def _read(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor, mirrored: torch.Tensor) -> tuple[Action, ...]:
+    """Tell from the gradients at w, 2w and −w what penalty they belong to."""
     tolerance = 1e-3 if weight.dtype in (torch.float32, torch.float64) else 3e-2
+    weight, once, twice, mirrored = (tensor.detach().cpu().double() for tensor in (weight, once, twice, mirrored))
+    size = float((once.square() + mirrored.square()).sum()) ** 0.5
+    if float((once + mirrored).norm()) > tolerance * size:
+        slope = _slope(weight, once, twice, mirrored, tolerance)
+        return (Action("other", "loss", None),) if slope is None else (Action("l2_sp", "loss", slope),)
     for other in ("l1", "norm"):
         strengths, shares, residual = _fit(weight, once, twice, other)
-        if residual <= tolerance:
-            kinds = zip(("l2", other), strengths, shares, strict=True)
-            return tuple(Action(kind, "loss", float(f"{lam:.6g}")) for kind, lam, share in kinds if share > tolerance)
+        kinds = [triple for triple in zip(("l2", other), strengths, shares, strict=True) if triple[2] > tolerance]
+        if residual <= tolerance and all(lam > 0 for _, lam, _ in kinds):
+            return tuple(Action(kind, "loss", _rounded(lam)) for kind, lam, _ in kinds)
     return (Action("other", "loss", None),)
+
+
+def _slope(weight: torch.Tensor, once: torch.Tensor, twice: torch.Tensor, mirrored: torch.Tensor, tolerance: float) -> float | None:
+    """Return a, where the gradient at every w is a·(w − w₀) with one fixed w₀; None where it is not."""
+    a = float(((once - mirrored) * weight).sum()) / (2 * squared_norm(weight))
+    is_straight = all(
+        float((difference - n * a * weight).norm()) <= tolerance * n * abs(a) * float(weight.norm())
+        for n, difference in ((1, twice - once), (2, once - mirrored))
+    )
+    return _rounded(a) if is_straight and a > 0 else None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 _Two = tuple[float, float]

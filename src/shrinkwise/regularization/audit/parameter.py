@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from shrinkwise.regularization.audit.action import SHRINKS_ALIKE, Action
+from shrinkwise.regularization.audit.action import PULLS_ELSEWHERE, PULLS_TO_ZERO_ALIKE, Action
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class AuditedParameter:
         measured_shrink: Fraction that one step with zero data gradient removes; None where it was not measured.
         measured_on: ``stand-in``, ``real step``, or ``no step`` where no optimiser holds it; empty where it was not measured.
         unrounded_shrink: The same on a stand-in in float64; None where it was not measured.
-        is_lost: Whether the rounding of its dtype swallows most of that.
+        lost_shrink: What it should lose at the highest learning rate of its schedule, where rounding swallows that; else 0.
         is_proportional: Whether a weight twice the size loses the same fraction; None where it was not measured.
+        is_idle: Whether a declared decay was seen to do nothing, along with a gradient and over many steps either.
+        is_unlike_standin: Whether the real step removed something else than that of a stand-in.
         is_scale_invariant: Whether the output stays when it is doubled; None where it was not tried.
         is_frozen: Whether it is not trained.
         groups: Labels of the groups that hold it, once for each time that they do.
@@ -45,8 +48,10 @@ class AuditedParameter:
     measured_shrink: float | None = None
     measured_on: str = ""
     unrounded_shrink: float | None = None
-    is_lost: bool = False
+    lost_shrink: float = 0.0
     is_proportional: bool | None = None
+    is_idle: bool = False
+    is_unlike_standin: bool = False
     is_scale_invariant: bool | None = None
     is_frozen: bool = False
     groups: tuple[str, ...] = ()
@@ -61,20 +66,39 @@ class AuditedParameter:
     @property
     def lam(self) -> float | None:
         """The strength of all that pulls it to zero in proportion to its size; that of what acts, where only one thing does."""
-        alike = [action.lam for action in self.actions if action.kind in SHRINKS_ALIKE and action.lam is not None]
+        alike = [action.lam for action in self.actions if action.kind in PULLS_TO_ZERO_ALIKE and action.lam is not None]
         if alike:
             return sum(alike)
         return self.actions[0].lam if len(self.actions) == 1 else None
 
     @property
     def shrinks(self) -> bool:
-        """Whether a step was seen to remove something: on a stand-in if there is one, free of momentum and rounding."""
-        return bool(self.measured_shrink if self.unrounded_shrink is None else self.unrounded_shrink)
+        """Whether a step was seen to remove something: on a stand-in, free of rounding, unless the real step differs."""
+        if self.unrounded_shrink is None or self.is_unlike_standin:
+            return bool(self.measured_shrink)
+        return bool(self.unrounded_shrink)
 
     @property
     def is_regularised(self) -> bool:
         """Whether something pulls on it, at this step or at another learning rate."""
         return not self.is_frozen and (bool(self.actions) or self.shrinks)
+
+    @property
+    def is_pulled_to_zero(self) -> bool:
+        """Whether it is regularised, and by what makes it smaller."""
+        if self.is_idle or not self.is_regularised:
+            return False
+        return not self.actions or any(action.kind not in PULLS_ELSEWHERE for action in self.actions)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether rounding swallows the decay."""
+        return bool(self.lost_shrink)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the measured shrink is that of a sample of its values, and not a fraction that all of them lose."""
+        return self.measured_on == "stand-in" and self.is_proportional is False
 
     def strength_by(self, by: str) -> float:
         """Return the strength of what comes from one source, 0 where nothing does."""
@@ -88,16 +112,21 @@ class AuditedParameter:
             "n": self.n,
             "role": self.role,
             "penalty": self.penalty,
-            "lam": self.lam,
+            "lam": _finite(self.lam),
             "why": self.why,
             "aliases": list(self.aliases),
-            "declared_shrink": self.declared_shrink,
-            "measured_shrink": self.measured_shrink,
+            "declared_shrink": _finite(self.declared_shrink),
+            "measured_shrink": _finite(self.measured_shrink),
             "measured_on": self.measured_on or None,
             "scale_invariant": self.is_scale_invariant,
             "frozen": self.is_frozen,
             "group": " + ".join(self.groups) or None,
-            "lr": self.lr,
+            "lr": _finite(self.lr),
             "dtype": self.dtype,
-            "actions": [{"kind": action.kind, "by": action.by, "lam": action.lam} for action in self.actions],
+            "actions": [{"kind": action.kind, "by": action.by, "lam": _finite(action.lam)} for action in self.actions],
         }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None

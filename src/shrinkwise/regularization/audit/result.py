@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from shrinkwise.regularization.audit.view import frame_of, rich_of
 
 if TYPE_CHECKING:
     from shrinkwise.regularization.audit.view import DataFrame, RenderableType
+
+_FOLD = re.compile(r"\\\[[0-9,\\-]+\\\]")
+"""The numbers of folded layers, in a name whose signs are escaped."""
 
 
 class Audit(Found):
@@ -34,6 +38,10 @@ class Audit(Found):
             if name in (parameter.name, *parameter.aliases):
                 return parameter
         names = [other for parameter in self.parameters for other in (parameter.name, *parameter.aliases)]
+        numbered = _FOLD.sub("[0-9]+", re.escape(name))
+        if those := [other for other in names if "[" in name and re.fullmatch(numbered, other)]:
+            mend = f"write one of the {len(those)} names that are folded there, such as {those[0]!r}"
+            raise SettingError(f"{name!r} stands for several parameters", "the listing folds repeated layers", mend)
         mend = did_you_mean(name, get_close_matches(name, names, n=1) or ["the names that the listing shows"])
         raise SettingError(f"{name!r} is no parameter of this {self.model}", "the audit saw none of that name", mend)
 

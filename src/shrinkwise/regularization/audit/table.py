@@ -10,7 +10,7 @@ from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.rules.fold import fold
 
 HEADER = ("parameter", "shape", "role", "acts", "declared", "measured")
-CAPTION = "declared, measured: the fraction of a weight that one step removes where the data give no gradient"
+CAPTION = "declared, measured: the fraction of a weight that one step removes where the data give no gradient (~ by a sample)"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def lines_of(parameters: Sequence[AuditedParameter], depth: int) -> tuple[Line, 
             _figure(p.declared_shrink),
             p.shrinks,
             p.is_lost,
+            p.is_sampled,
             p.is_frozen,
             p.groups,
             p.dtype,
@@ -58,7 +59,7 @@ def lines_of(parameters: Sequence[AuditedParameter], depth: int) -> tuple[Line, 
             first.role,
             "frozen" if first.is_frozen and not first.shrinks else acts(first.actions),
             _range(p.declared_shrink for p in those),
-            _range(p.measured_shrink for p in those),
+            ("~" if any(p.is_sampled for p in those) else "") + _range(p.measured_shrink for p in those),
         )
         lines.append(Line(cells, aliases, len(those), first.is_regularised))
     return tuple(lines)

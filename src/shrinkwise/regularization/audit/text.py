@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shrinkwise.regularization.audit.table import CAPTION, HEADER, Line
 
 if TYPE_CHECKING:
-    from shrinkwise.regularization.audit.findings import Finding
+    from shrinkwise.regularization.audit.finding import Finding
     from shrinkwise.regularization.audit.found import Found
 
 _GAP = "  "

@@ -41,6 +41,7 @@ class ElasticNet(Penalty):
     ratio: float = 0.5
     kind: ClassVar[str] = "elastic_net"
     is_elementwise: ClassVar[bool] = True
+    prox_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
@@ -68,7 +69,7 @@ class ElasticNet(Penalty):
 
     @torch.no_grad()
     def add_grads_(self, weights: Sequence[torch.Tensor], grads: Sequence[torch.Tensor], scale: Scale = 1.0) -> None:
-        """Do :meth:`add_grad_` for many weights in three passes."""
+        """Do :meth:`add_grad_` for many weights, as L2 and L1 do."""
         for part in self._parts:
             part.add_grads_(weights, grads, scale)
 

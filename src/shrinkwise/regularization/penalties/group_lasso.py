@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 
 from shrinkwise.errors import SettingError, did_you_mean
-from shrinkwise.regularization.penalties.arithmetic import accumulator, all_but, largest, norms
+from shrinkwise.regularization.penalties.arithmetic import accumulator, largest, norms, shorten_
 from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
+from shrinkwise.regularization.penalties.layout import check_dims, other_dims
 
 Groups = Literal["rows", "columns", "channels"]
 """Which weights stand or fall together: see :class:`GroupLasso`."""
@@ -24,20 +25,24 @@ class GroupLasso(Penalty):
     2016, and Scardapane, Comminiello, Hussain and Uncini, Neurocomputing, 2017. The norm is not squared: squared norms would
     sum to L2, which sets no group to zero. The gradient of a group of zeros is taken as 0, one of its subgradients.
 
-    Groups of a weight of shape ``(out, in, ...)``, as Linear and Conv layers have it:
+    A weight has dimensions that count units (outputs, filters) and others. In ``(out, in, ...)``, as Linear and Conv layers store
+    it, the first counts units; ``at`` tells of another layout, such as ``(in, out)`` or ``(expert, out, in)``. Groups:
 
-    * ``rows``: one index of dimension 0, a unit's incoming weights or a filter.
-    * ``columns``: one index over all dimensions but 0, a column of the matrix of shape ``(out, rest)``.
-    * ``channels``: one index of dimension 1, an input channel; for a matrix the same as ``columns``.
+    * ``rows``: one unit, with its incoming weights.
+    * ``columns``: one index of all other dimensions, a column of the matrix of shape ``(units, rest)``.
+    * ``channels``: one index of the first of the other dimensions, an input channel, over all units, and so over all experts of a
+      stack; for a matrix the same as ``columns``.
 
-    In a vector or a scalar each element is a group of its own, so that the penalty is L1 there.
+    Where all dimensions count units, as in a vector or a scalar, each element is a group of its own: the penalty is L1 there.
 
     Args:
         lam: Strength, 0 or above.
         groups: ``rows``, ``columns`` or ``channels``.
+        unit_dims: The dimensions that count units, where the layer's layout is not to decide; None for that layout, which before
+            ``at`` is ``(0,)``.
 
     Raises:
-        SettingError: ``lam`` is negative, NaN or infinite, or ``groups`` is unknown.
+        SettingError: ``lam`` is negative, NaN or infinite, ``groups`` is unknown, or ``unit_dims`` is no tuple of integers.
 
     The prox keeps or drops a row as a whole:
 
@@ -52,18 +57,37 @@ class GroupLasso(Penalty):
 
     lam: float
     groups: Groups = "rows"
+    unit_dims: tuple[int, ...] | None = None
     kind: ClassVar[str] = "group_lasso"
+    prox_order: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
         if self.groups not in get_args(Groups):
             mend = did_you_mean(str(self.groups), get_args(Groups))
             raise SettingError(f"groups is {self.groups!r}", "there is no such way to group weights", mend)
+        if self.unit_dims is not None:
+            check_dims(self.unit_dims, "unit_dims")
 
     @property
     def strength(self) -> float:
         """``lam``."""
         return self.lam
+
+    def at(self, name: str, weight: torch.Tensor, unit_dims: tuple[int, ...] = (0,)) -> Self:
+        """Return the penalty with the layout of one parameter; its own ``unit_dims`` go before.
+
+        Args:
+            name: Makes no difference.
+            weight: The parameter.
+            unit_dims: The dimensions that count units as the weight is stored.
+
+        Raises:
+            SettingError: The weight has no such dimension.
+        """
+        placed = replace(self, unit_dims=unit_dims) if self.unit_dims is None and unit_dims != (0,) else self
+        placed._summed(weight)
+        return placed
 
     def value(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ``lam·Σ_g sqrt(size_g)·‖w_g‖₂`` as a 0-dim tensor; half-precision weights are summed in float32."""
@@ -91,10 +115,7 @@ class GroupLasso(Penalty):
             SettingError: ``step`` is negative, NaN or infinite.
         """
         threshold = check_strength(step, "step") * self.lam * self._root_size(weight)
-        if threshold == 0:
-            return
-        length = self._norms(weight)
-        weight.mul_(torch.where(length > threshold, (length - threshold) / length, 0.0))
+        shorten_(weight, self._norms(weight), threshold)
 
     @torch.no_grad()
     def lam_max(self, grad: torch.Tensor) -> float:
@@ -106,15 +127,15 @@ class GroupLasso(Penalty):
         return largest(self._norms(grad)) / self._root_size(grad)
 
     def _norms(self, weight: torch.Tensor) -> torch.Tensor:
-        return norms(weight, self._summed(weight.ndim), accumulator(weight))
+        return norms(weight, self._summed(weight), accumulator(weight))
 
     def _root_size(self, weight: torch.Tensor) -> float:
-        return math.sqrt(math.prod(weight.shape[dim] for dim in self._summed(weight.ndim)))
+        return math.sqrt(math.prod(weight.shape[dim] for dim in self._summed(weight)))
 
-    def _summed(self, ndim: int) -> tuple[int, ...]:
+    def _summed(self, weight: torch.Tensor) -> tuple[int, ...]:
         """Return the dimensions that a group spans."""
-        if ndim < 2:
-            return ()
-        if self.groups == "columns":
-            return (0,)
-        return all_but(0 if self.groups == "rows" else 1, ndim)
+        others = other_dims(weight, self.unit_dims or (0,), "unit_dims of GroupLasso")
+        if not others or self.groups == "rows":
+            return others
+        one = others if self.groups == "columns" else others[:1]
+        return tuple(dim for dim in range(weight.ndim) if dim not in one)

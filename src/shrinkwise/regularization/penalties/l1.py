@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from shrinkwise.regularization.penalties.arithmetic import accumulator, add_scaled_, largest
+from shrinkwise.regularization.penalties.arithmetic import add_scaled_, chunks, largest, shorten_, signs, widened
 from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
 
 
@@ -39,6 +39,7 @@ class L1(Penalty):
     lam: float
     kind: ClassVar[str] = "l1"
     is_elementwise: ClassVar[bool] = True
+    prox_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
@@ -50,7 +51,7 @@ class L1(Penalty):
 
     def value(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ``lam·Σ|w|`` as a 0-dim tensor; half-precision weights are summed in float32."""
-        return weight.to(accumulator(weight)).abs().sum() * self.lam
+        return widened(weight).abs().sum() * self.lam
 
     @torch.no_grad()
     def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:
@@ -59,9 +60,9 @@ class L1(Penalty):
 
     @torch.no_grad()
     def add_grads_(self, weights: Sequence[torch.Tensor], grads: Sequence[torch.Tensor], scale: Scale = 1.0) -> None:
-        """Do :meth:`add_grad_` for many weights in two passes; the signs of all weights are held for a moment."""
-        signs = torch._foreach_sign(list(weights)) if weights else ()
-        add_scaled_(grads, signs, self.lam, scale)
+        """Do :meth:`add_grad_` for many weights at once; no more signs are held for a moment than the largest weight has."""
+        for part in chunks(weights):
+            add_scaled_(grads[part], signs(weights[part]), self.lam, scale)
 
     @torch.no_grad()
     def prox_(self, weight: torch.Tensor, step: float) -> None:
@@ -75,7 +76,10 @@ class L1(Penalty):
             SettingError: ``step`` is negative, NaN or infinite.
         """
         threshold = check_strength(step, "step") * self.lam
-        weight.sub_(weight.clamp(-threshold, threshold))
+        if weight.is_complex():
+            shorten_(weight, weight.abs(), threshold)
+        else:
+            weight.sub_(weight.clamp(-threshold, threshold))
 
     @torch.no_grad()
     def lam_max(self, grad: torch.Tensor) -> float:

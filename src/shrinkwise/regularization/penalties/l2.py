@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from shrinkwise.regularization.penalties.arithmetic import accumulator, add_scaled_
+from shrinkwise.regularization.penalties.arithmetic import add_scaled_, sum_of_squares, widened
 from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
 
 
@@ -39,6 +39,8 @@ class L2(Penalty):
     lam: float
     kind: ClassVar[str] = "l2"
     is_elementwise: ClassVar[bool] = True
+    is_of_norms: ClassVar[bool] = True
+    prox_order: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
@@ -50,7 +52,7 @@ class L2(Penalty):
 
     def value(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ``(lam/2)·Σw²`` as a 0-dim tensor; half-precision weights are squared and summed in float32."""
-        return weight.to(accumulator(weight)).square().sum() * (self.lam / 2)
+        return sum_of_squares(widened(weight)) * (self.lam / 2)
 
     @torch.no_grad()
     def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:
@@ -70,7 +72,7 @@ class L2(Penalty):
             # There the one-pass form rounds the factor itself to half precision, so that 0.999 becomes 1.
             for weight in weights:
                 weight.mul_(kept)
-        else:
+        elif weights:
             torch._foreach_mul_(list(weights), kept)
 
     @torch.no_grad()

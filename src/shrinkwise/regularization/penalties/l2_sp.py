@@ -11,8 +11,8 @@ from typing import ClassVar, Self
 
 import torch
 
-from shrinkwise.errors import SettingError, did_you_mean
-from shrinkwise.regularization.penalties.arithmetic import accumulator, add_scaled_
+from shrinkwise.errors import SettingError
+from shrinkwise.regularization.penalties.arithmetic import accumulator, add_scaled_, sum_of_squares, widened
 from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
 
 Reference = torch.Tensor | Mapping[str, torch.Tensor] | None
@@ -26,7 +26,8 @@ class L2SP(Penalty):
     Source: L2-SP of Li, Grandvalet and Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
     ICML 2018, where w⁰ are the pretrained weights. A reference of zeros gives L2.
 
-    A reference for a whole model is bound to one weight by :meth:`at`. At strength 0 nothing is computed or copied.
+    A reference for a whole model is bound to one weight by :meth:`at`, which copies it: from then on the memory is one copy of each
+    penalised weight, in the reference's dtype. At strength 0 nothing is computed or copied.
 
     Args:
         lam: Strength, 0 or above, in the package's one unit.
@@ -45,7 +46,9 @@ class L2SP(Penalty):
 
     lam: float
     reference: Reference = field(default=None, repr=False)
+    _is_copy: bool = field(default=False, repr=False, kw_only=True)
     kind: ClassVar[str] = "l2_sp"
+    prox_order: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", check_strength(self.lam, "lam"))
@@ -57,19 +60,20 @@ class L2SP(Penalty):
         return self.lam
 
     @torch.no_grad()
-    def at(self, name: str, weight: torch.Tensor) -> Self:
-        """Return the penalty with the one reference that belongs to a parameter.
+    def at(self, name: str, weight: torch.Tensor, unit_dims: tuple[int, ...] = (0,)) -> Self:
+        """Return the penalty with a copy of the one reference that belongs to a parameter.
 
         The prefixes that DistributedDataParallel and torch.compile put before names (``module.``, ``_orig_mod.``) make no
-        difference. A reference that shares the weight's memory, as ``model.state_dict()`` does, is copied: it would follow the
-        weight. A plain tensor for a DTensor is distributed as the weight is, which all ranks must do together.
+        difference. The copy stays as it is where the weight, or the model that the reference is of, trains on. A plain tensor for a
+        DTensor is distributed as the weight is, which all ranks must do together.
 
         Args:
             name: Name of the parameter in its model.
             weight: The parameter.
+            unit_dims: Makes no difference.
 
         Raises:
-            SettingError: The reference has no such name, or another shape.
+            SettingError: The reference has no such name, another shape, or complex numbers for a real weight.
         """
         if self.reference is None:
             found = weight
@@ -78,7 +82,9 @@ class L2SP(Penalty):
         else:
             found = self.reference[self._key(self.reference, name)]
         _check(found, weight, f" of {name!r}")
-        return replace(self, reference=_beside(found, weight)) if self.lam else self
+        if not self.lam:
+            return self
+        return replace(self, reference=_beside(found, weight, copy=not self._is_copy), _is_copy=True)
 
     def value(self, weight: torch.Tensor) -> torch.Tensor:
         """Return ``(lam/2)·Σ(w − w⁰)²`` as a 0-dim tensor, in float32 or better; at strength 0 a constant without a graph.
@@ -89,7 +95,7 @@ class L2SP(Penalty):
         if self.lam == 0:
             return torch.zeros((), dtype=accumulator(weight), device=weight.device)
         reference = self._reference_for(weight)
-        return (weight.to(accumulator(weight)) - reference).square().sum() * (self.lam / 2)
+        return sum_of_squares(widened(weight) - reference) * (self.lam / 2)
 
     @torch.no_grad()
     def add_grad_(self, weight: torch.Tensor, grad: torch.Tensor, scale: Scale = 1.0) -> None:
@@ -134,9 +140,16 @@ class L2SP(Penalty):
             return name
         key = self._keys.get(_plain_name(name))
         if key is None:
-            nearest = difflib.get_close_matches(name, reference, n=5, cutoff=0.0)
-            mend = did_you_mean(name, nearest) if nearest else "give the state_dict of the pretrained model"
-            raise SettingError(f"the reference of L2SP has no weight {name!r}", f"it names {len(reference)} weights", mend)
+            if not reference:
+                cause = "it names no weights at all"
+                raise SettingError(
+                    f"the reference of L2SP has no weight {name!r}", cause, "give the state_dict of the pretrained model"
+                )
+            cause = f"it names {len(reference)} others; adapters and new layers have no pretrained weight"
+            mend = f'leave it out by a key, as in {{"weights": lam, "{name}": 0}}'
+            if nearest := difflib.get_close_matches(name, reference, n=1, cutoff=0.8):
+                mend += f"; or did you mean {nearest[0]!r}?"
+            raise SettingError(f"the reference of L2SP has no weight {name!r}", cause, mend)
         return key
 
     @cached_property
@@ -159,26 +172,20 @@ def _check(reference: object, weight: torch.Tensor, of: str) -> None:
         cause = f"the weight has shape {tuple(weight.shape)}"
         mend = "give a reference of that shape, or put L2 on this weight instead"
         raise SettingError(f"the reference{of} has shape {tuple(reference.shape)}", cause, mend)
+    if reference.is_complex() and not weight.is_complex():
+        raise SettingError(f"the reference{of} is complex", "the weight is real", "give a real reference, such as its .real")
 
 
-def _beside(reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return the reference as a tensor of its own on the weight's device, and sharded as the weight is."""
-    reference = reference.detach()
-    if _memory(reference) == _memory(weight):
-        reference = reference.clone()
-    reference = reference.to(weight.device)
+def _beside(reference: torch.Tensor, weight: torch.Tensor, *, copy: bool) -> torch.Tensor:
+    """Return the reference on the weight's device, and sharded as the weight is; as a tensor of its own where ``copy``."""
+    # Before it is distributed: torch may broadcast into the tensor that it is given.
+    reference = reference.detach().to(weight.device, copy=copy)
     if hasattr(weight, "device_mesh"):
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         if isinstance(weight, DTensor) and not isinstance(reference, DTensor):
             return distribute_tensor(reference, weight.device_mesh, weight.placements)
     return reference
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    """Return the address of a tensor's storage, or of its own shard's."""
-    local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return local.untyped_storage().data_ptr()
 
 
 def _plain_name(name: str) -> str:

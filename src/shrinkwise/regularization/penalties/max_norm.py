@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.penalties.arithmetic import accumulator, all_but, norms
+from shrinkwise.regularization.penalties.arithmetic import accumulator, norms
 from shrinkwise.regularization.penalties.contract import Penalty, Scale, check_strength
+from shrinkwise.regularization.penalties.layout import Dims, check_dims, other_dims
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,15 @@ class MaxNorm(Penalty):
     Source: Srebro and Shraibman, COLT 2005; as a projection after each step, beside dropout, Srivastava et al., JMLR 2014,
     section 5.1. It has no gradient: it acts by ``prox_`` alone.
 
-    In a vector or a scalar each element is a unit of its own.
+    Where all dimensions count units, as in a vector or a scalar, each element is a unit of its own.
 
     Args:
         limit: Largest norm, above 0.
-        dim: The dimension that counts units: 0 for Linear and Conv layers, 1 for their transposed forms.
+        dim: The dimension that counts units, or several, where the layer's layout is not to decide; None for that layout, which
+            before ``at`` is that of Linear and Conv layers, 0.
 
     Raises:
-        SettingError: ``limit`` is not a finite number above 0, or ``dim`` is no integer.
+        SettingError: ``limit`` is not a finite number above 0, or ``dim`` is neither an integer nor a tuple of these.
 
     >>> weight = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
     >>> MaxNorm(1.0).value(weight).item()
@@ -41,21 +43,38 @@ class MaxNorm(Penalty):
     """
 
     limit: float
-    dim: int = 0
+    dim: Dims | None = None
     kind: ClassVar[str] = "max_norm"
     is_constraint: ClassVar[bool] = True
+    is_of_norms: ClassVar[bool] = True
+    prox_order: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limit", check_strength(self.limit, "limit"))
         if self.limit == 0:
             raise SettingError("limit is 0", "no weight but zero would be allowed", "give a positive number, such as 3")
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int):
-            raise SettingError(f"dim is {self.dim!r}", "it is the number of a weight's dimension", "give an integer, such as 0")
+        if self.dim is not None:
+            check_dims(self.dim, "dim")
 
     @property
     def strength(self) -> float:
         """``limit``, the largest norm of a unit's weights."""
         return self.limit
+
+    def at(self, name: str, weight: torch.Tensor, unit_dims: tuple[int, ...] = (0,)) -> Self:
+        """Return the constraint with the layout of one parameter; its own ``dim`` goes before.
+
+        Args:
+            name: Makes no difference.
+            weight: The parameter.
+            unit_dims: The dimensions that count units as the weight is stored.
+
+        Raises:
+            SettingError: The weight has no such dimension.
+        """
+        placed = replace(self, dim=unit_dims) if self.dim is None and unit_dims != (0,) else self
+        placed._summed(weight)
+        return placed
 
     @torch.no_grad()
     def value(self, weight: torch.Tensor) -> torch.Tensor:
@@ -94,9 +113,8 @@ class MaxNorm(Penalty):
     def _norms(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the norms in float64, in which squares of narrower numbers are exact; MPS knows float32 only."""
         dtype = accumulator(weight) if weight.device.type == "mps" else torch.float64
-        if weight.ndim < 2:
-            return norms(weight, (), dtype)
-        if not -weight.ndim <= self.dim < weight.ndim:
-            cause = f"a weight of shape {tuple(weight.shape)} has no such dimension"
-            raise SettingError(f"dim of MaxNorm is {self.dim}", cause, f"give one from 0 to {weight.ndim - 1}")
-        return norms(weight, all_but(self.dim % weight.ndim, weight.ndim), dtype)
+        return norms(weight, self._summed(weight), dtype)
+
+    def _summed(self, weight: torch.Tensor) -> tuple[int, ...]:
+        """Return the dimensions that a unit spans."""
+        return other_dims(weight, 0 if self.dim is None else self.dim, "dim of MaxNorm")

@@ -9,6 +9,9 @@ from itertools import groupby
 _Name = tuple[str | tuple[int, ...], ...]
 _Key = tuple[_Name, Hashable]
 
+# What is printed is a name again: 07 would come back as 7.
+_NUMBER = re.compile("0|[1-9][0-9]*")
+
 
 def fold(names: Sequence[str], alike: Sequence[Hashable] | None = None, depth: int = 0) -> list[tuple[str, list[int]]]:
     """Write names that differ in the number of a repeated layer alone as one.
@@ -29,7 +32,7 @@ def fold(names: Sequence[str], alike: Sequence[Hashable] | None = None, depth: i
     kinds = alike or [None] * len(names)
     folded: dict[_Key, list[int]] = {}
     for position, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        parsed: _Name = tuple((int(part),) if part.isdecimal() else part for part in re.split(r"\.", name))
+        parsed: _Name = tuple((int(part),) if _NUMBER.fullmatch(part) else part for part in name.split("."))
         folded.setdefault((parsed, kind), []).append(position)
     n_levels = max((sum(isinstance(part, tuple) for part in name) for name, _ in folded), default=0)
     for level in reversed(range(depth, n_levels)):

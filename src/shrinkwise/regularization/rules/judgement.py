@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,7 +14,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from shrinkwise.regularization.rules.roles import Role, kind_of, plain_type, role_in
+from shrinkwise.regularization.rules.roles import Role, kind_of, plain_type, role_in, units_in
 
 _LORA_FACTORS = frozenset({"lora_a", "lora_b", "lora_embedding_a", "lora_embedding_b"})
 
@@ -55,8 +55,15 @@ _VECTORS_BY_NAME: Mapping[str, Role] = {
 None of them makes a weight: what is penalised is never decided by a name.
 """
 
-_DIRECTION = "direction of {holder}, whose norm {by} fixes: L2 on it changes only the effective learning rate"
-_MAGNITUDE = "{role} of {holder}, its magnitude g under weight_norm: g² is the squared norm of its slice of the weight"
+_PRUNING = "pruning"
+_MAKERS: Mapping[type, str] = {
+    parametrizations._WeightNorm: "weight_norm",
+    parametrizations._SpectralNorm: "spectral_norm",
+    parametrizations._Orthogonal: "orthogonal",
+    WeightNorm: "weight_norm",
+    SpectralNorm: "spectral_norm",
+    BasePruningMethod: _PRUNING,
+}
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,14 @@ class Site:
         module: The module that holds it.
         owner: The module whose tensor it makes, where ``module`` is a list of parametrisations; else ``module`` itself.
         shape: Its shape; None where that is not known, or is not its own: before a lazy module's first input, under FSDP1.
+        parametrises: Dotted name of the tensor that ``module`` makes, where it is a list of parametrisations or inside one.
     """
 
     name: str
     module: nn.Module
     owner: nn.Module
     shape: tuple[int, ...] | None
+    parametrises: str | None = None
 
     @property
     def own_name(self) -> str:
@@ -81,6 +90,31 @@ class Site:
         *path, own_name = self.name.split(".")
         is_container = isinstance(self.module, nn.ParameterList | nn.ParameterDict)
         return path[-1] if is_container and path else own_name
+
+    @property
+    def is_original(self) -> bool:
+        """Whether its owner's tensor is made from it by parametrisations."""
+        return isinstance(self.module, ParametrizationList) and self.module is not self.owner
+
+    @property
+    def tensor_name(self) -> str:
+        """Own name of the tensor that its owner works with: its own, unless that tensor is made from it."""
+        if self.is_original:
+            return self.name.split(".")[-2]
+        return self.own_name if _hook_of(self) is None else self.own_name.rpartition("_")[0]
+
+    @property
+    def tensor(self) -> str:
+        """Dotted name of the tensor that a module outside all parametrisations works with."""
+        if self.parametrises is not None:
+            return self.parametrises
+        return self.name if _hook_of(self) is None else self.name.rpartition("_")[0]
+
+    @property
+    def unit_dims(self) -> tuple[int, ...]:
+        """Its dimensions that count units: those of its tensor, as far as it has them."""
+        dims = units_in(self.holder, self.tensor_name)
+        return dims if self.shape is None else tuple(dim for dim in dims if dim < len(self.shape))
 
     @property
     def holder(self) -> type[nn.Module]:
@@ -95,10 +129,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A role and its reason."""
+    """A role and its reason, and what makes the module's tensor from the parameter, where it is not that tensor itself."""
 
     role: Role
     why: str
+    parametrised_by: str | None = None
 
 
 def judge(site: Site) -> Judgement:
@@ -111,18 +146,14 @@ def judge(site: Site) -> Judgement:
     >>> judge(Site("parametrizations.weight.original1", linear.parametrizations.weight, linear, (2, 3))).role
     <Role.DIRECTION: 'direction'>
     """
-    if isinstance(site.module, ParametrizationList):
-        return _parametrised(site, site.module)
-    hook = _hook_of(site)
-    if hook is not None:
-        return _hooked(site, hook)
+    makers = _makers_of(site)
+    if makers:
+        return _parametrised(site, makers)
     role = role_in(site.holder, site.own_name)
     if role in (Role.WEIGHT, Role.UNKNOWN) and _LORA_FACTORS.intersection(site.name.lower().split(".")[-3:]):
         return Judgement(Role.LORA, "LoRA factor: decay pulls the product to zero, that is toward the pretrained weights")
     if role is not Role.UNKNOWN:
-        kind = kind_of(site.holder)
-        note = f", {kind.note}" if kind and kind.note and role in (Role.WEIGHT, Role.SCALE) else ""
-        return Judgement(role, f"{role} of {site.holder.__name__}{note}")
+        return Judgement(role, f"{role} of {site.holder.__name__}{_note(site, role)}")
     return _by_name(site)
 
 
@@ -143,34 +174,50 @@ def _by_name(site: Site) -> Judgement:
     return Judgement(Role.UNKNOWN, f"{holder} with a parameter {site.own_name!r} is no module that Shrinkwise knows")
 
 
-def _parametrised(site: Site, steps: ParametrizationList) -> Judgement:
-    """Judge an ``original`` of a parametrised tensor.
+def _note(site: Site, role: Role) -> str:
+    kind = kind_of(site.holder)
+    note = f", {kind.note}" if kind and kind.note and role in (Role.WEIGHT, Role.SCALE) else ""
+    if role is Role.WEIGHT and site.unit_dims != (0,):
+        note += f", its units in dimension{'s' * (len(site.unit_dims) > 1)} {' and '.join(map(str, site.unit_dims))}"
+    return note
+
+
+def _parametrised(site: Site, makers: Sequence[str]) -> Judgement:
+    """Judge a parameter that a module's tensor is made from.
 
     L2 on a matrix whose norm is fixed, by spectral_norm or orthogonal, or on the direction under weight_norm, shrinks nothing that
     the network computes; under weight_norm the magnitude carries the norm of the weight and stands for it.
     """
-    tensor_name, own_name = site.name.split(".")[-2:]
     holder = site.holder.__name__
-    base = role_in(site.holder, tensor_name)
+    base = role_in(site.holder, site.tensor_name)
+    by = " and ".join(makers)
+    if by == _PRUNING:
+        return Judgement(base, f"{base} of {holder}, before its pruning mask")
     if base not in (Role.WEIGHT, Role.EMBEDDING, Role.UNKNOWN):
-        return Judgement(base, f"{base} of {holder}, parametrised")
-    step = next(iter(steps)) if len(steps) == 1 else None
-    if isinstance(step, parametrizations._WeightNorm):
-        return _weight_normed(base, holder, is_magnitude=own_name == "original0")
-    if isinstance(step, parametrizations._SpectralNorm):
-        return Judgement(Role.DIRECTION, _DIRECTION.format(holder=holder, by="spectral_norm"))
-    if isinstance(step, parametrizations._Orthogonal):
-        return Judgement(
-            Role.DIRECTION, f"direction of {holder}, which orthogonal keeps at one norm: L2 on it turns it, and shrinks nothing"
-        )
-    chain = " and ".join(type(step).__name__ for step in steps)
-    return Judgement(Role.UNKNOWN, f"{tensor_name} of {holder} is made by {chain}, which Shrinkwise does not know")
+        return Judgement(base, f"{base} of {holder}, parametrised", by)
+    if by == "weight_norm" and site.own_name.endswith(("original0", "_g")):
+        why = f"{base} of {holder}, its magnitude g under weight_norm: g² is the squared norm of its slice of the weight"
+        return Judgement(base, why, by)
+    if by in ("weight_norm", "spectral_norm"):
+        why = f"direction of {holder}, whose norm {by} fixes: L2 on it changes only the effective learning rate"
+        return Judgement(Role.DIRECTION, why, by)
+    if by == "orthogonal":
+        why = f"direction of {holder}, which orthogonal keeps at one norm: L2 on it turns it, and shrinks nothing"
+        return Judgement(Role.DIRECTION, why, by)
+    return Judgement(Role.UNKNOWN, f"{site.tensor_name} of {holder} is made by {by}, which Shrinkwise does not know", by)
 
 
-def _weight_normed(base: Role, holder: str, *, is_magnitude: bool) -> Judgement:
-    if is_magnitude:
-        return Judgement(base, _MAGNITUDE.format(role=base, holder=holder))
-    return Judgement(Role.DIRECTION, _DIRECTION.format(holder=holder, by="weight_norm"))
+def _makers_of(site: Site) -> tuple[str, ...]:
+    """Return what makes a module's tensor from this parameter, step by step."""
+    if site.is_original:
+        return tuple(map(_maker_name, site.module.children()))
+    hook = _hook_of(site)
+    return () if hook is None else (_maker_name(hook),)
+
+
+def _maker_name(maker: object) -> str:
+    known = next((name for kind, name in _MAKERS.items() if isinstance(maker, kind)), None)
+    return known or (plain_type(maker) if isinstance(maker, nn.Module) else type(maker)).__name__
 
 
 def _hook_of(site: Site) -> WeightNorm | SpectralNorm | BasePruningMethod | None:
@@ -183,14 +230,3 @@ def _hook_of(site: Site) -> WeightNorm | SpectralNorm | BasePruningMethod | None
         if isinstance(hook, BasePruningMethod) and site.own_name == f"{hook._tensor_name}_orig":
             return hook
     return None
-
-
-def _hooked(site: Site, hook: WeightNorm | SpectralNorm | BasePruningMethod) -> Judgement:
-    tensor_name = site.own_name.rpartition("_")[0]
-    holder = site.holder.__name__
-    base = role_in(site.holder, tensor_name)
-    if isinstance(hook, WeightNorm):
-        return _weight_normed(base, holder, is_magnitude=site.own_name.endswith("_g"))
-    if isinstance(hook, SpectralNorm):
-        return Judgement(Role.DIRECTION, _DIRECTION.format(holder=holder, by="spectral_norm"))
-    return Judgement(base, f"{base} of {holder}, before its pruning mask")

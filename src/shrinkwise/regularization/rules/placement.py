@@ -30,6 +30,13 @@ class Placement:
         types: The type of the module that holds it, for each of its names, as that module's author wrote it.
         exempted_by: Dotted name of the outermost module whose ``no_weight_decay()`` names it, ``""`` for the model itself; None
             where none does.
+        tensors: For each of its names, the name of the tensor that the module works with: ``0.weight`` for
+            ``0.parametrizations.weight.original0``, and the name itself where nothing parametrises it.
+        unit_dims: The dimensions that count units (outputs, filters) as it is stored: the first of most tensors; the second of
+            transposed ones, such as those of ConvTranspose layers and of transformers' Conv1D; two where the matrices of several
+            experts stand in one tensor. Where its use alone shows the role, the first is taken. A single number has none.
+        parametrised_by: What makes the module's tensor from it, such as ``weight_norm``, so that it is not itself that tensor; None
+            where it is, under a pruning mask or not.
     """
 
     name: str
@@ -40,6 +47,9 @@ class Placement:
     why: str
     types: tuple[type[nn.Module], ...]
     exempted_by: str | None = None
+    tensors: tuple[str, ...] = ()
+    unit_dims: tuple[int, ...] = (0,)
+    parametrised_by: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,8 +105,8 @@ _CHOICES: Mapping[str, Callable[[Placement], bool]] = {
 }
 
 
-def chosen(placements: Sequence[Placement], apply_to: ApplyTo = "weights") -> tuple[Placement, ...]:
-    """Return the trained placements that a choice of parameters means.
+def chosen(placements: Sequence[Placement], apply_to: ApplyTo = "weights", *, frozen: bool = False) -> tuple[Placement, ...]:
+    """Return the placements that a choice of parameters means, the trained ones or all.
 
     ======================  ==============================================================================================
     ``weights``             weight matrices, filters and LoRA factors, by role, less what a module's own ``no_weight_decay()`` names
@@ -113,6 +123,7 @@ def chosen(placements: Sequence[Placement], apply_to: ApplyTo = "weights") -> tu
     Args:
         placements: From :func:`place`.
         apply_to: The choice.
+        frozen: Whether to return frozen ones too.
 
     Returns:
         A part of ``placements``, in the same order.
@@ -122,7 +133,7 @@ def chosen(placements: Sequence[Placement], apply_to: ApplyTo = "weights") -> tu
         ModelError: The choice counts dimensions, and a lazy module has not seen its input.
     """
     chooses = _CHOICES[_known(apply_to)]
-    return tuple(placement for placement in placements if not placement.is_frozen and chooses(placement))
+    return tuple(placement for placement in placements if (frozen or not placement.is_frozen) and chooses(placement))
 
 
 @dataclass(frozen=True)

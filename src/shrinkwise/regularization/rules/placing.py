@@ -38,8 +38,10 @@ def place(model: nn.Module, inputs: Any = None) -> tuple[Placement, ...]:
     Args:
         model: Any module.
         inputs: What its forward takes: a tensor, a tuple of positional arguments or a mapping of keywords. With it the model is run
-            once, and how it uses a parameter fills in what its modules leave unknown; nothing of the model changes. Look before
-            ``fully_shard``, whose forward works on other tensors.
+            once, without gradients, and how it uses a parameter fills in what its modules leave unknown. Then the parameters,
+            buffers and attributes of its modules, such as counters and caches, and the random generators of torch, numpy and Python
+            are put back. What a forward writes elsewhere stays written: to a file, a global variable, or more than one plain object
+            deep in an attribute. Look before ``fully_shard``, whose forward works on other tensors.
 
     Returns:
         One placement a parameter, frozen ones included.
@@ -85,20 +87,24 @@ class _Held:
         prefix: What its parameters' names begin with.
         module: The module.
         owner: The module whose tensor it makes, where it is a list of parametrisations; else itself.
+        makes: Dotted name of the tensor that it makes, where it is a list of parametrisations or inside one.
         is_flat: Whether FSDP1 holds it: then shapes are not those of its parameters.
     """
 
     prefix: str
     module: nn.Module
     owner: nn.Module
+    makes: str | None
     is_flat: bool
 
 
-def _walk(module: nn.Module, prefix: str = "", owner: nn.Module | None = None, *, is_flat: bool = False) -> Iterator[_Held]:
+def _walk(
+    module: nn.Module, prefix: str = "", owner: nn.Module | None = None, makes: str | None = None, *, is_flat: bool = False
+) -> Iterator[_Held]:
     """Yield every module, once for each way to it; wrappers add nothing to a name."""
     # By name: what defines the type need not have been imported.
     is_flat = is_flat or any(qualified_name(parent) == _FSDP1 for parent in type(module).__mro__)
-    yield _Held(prefix, module, module if owner is None else owner, is_flat)
+    yield _Held(prefix, module, module if owner is None else owner, makes, is_flat)
     is_parallel = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
     # Not named_children, which names a module that is held twice only once.
     for name, child in module._modules.items():
@@ -107,10 +113,10 @@ def _walk(module: nn.Module, prefix: str = "", owner: nn.Module | None = None, *
             below = prefix if is_wrapped else f"{prefix}{name}."
             if name == "parametrizations" and isinstance(child, nn.ModuleDict):
                 for tensor_name, steps in child.items():
-                    is_list = isinstance(steps, ParametrizationList)
-                    yield from _walk(steps, f"{below}{tensor_name}.", module if is_list else None, is_flat=is_flat)
+                    made = (module, makes or prefix + tensor_name) if isinstance(steps, ParametrizationList) else (None, makes)
+                    yield from _walk(steps, f"{below}{tensor_name}.", *made, is_flat=is_flat)
             else:
-                yield from _walk(child, below, is_flat=is_flat)
+                yield from _walk(child, below, makes=makes, is_flat=is_flat)
 
 
 def _site(held: _Held, own_name: str, parameter: nn.Parameter) -> Site:
@@ -118,7 +124,7 @@ def _site(held: _Held, own_name: str, parameter: nn.Parameter) -> Site:
         mend = "place the parameters before wrapping, wrap with use_orig_params=True, or use fully_shard"
         raise ModelError(f"{held.prefix}{own_name} is a FlatParameter", "FSDP flattened weights, biases and norms into one", mend)
     shape = None if held.is_flat or is_lazy(parameter) else tuple(parameter.shape)
-    return Site(held.prefix + own_name, held.module, held.owner, shape)
+    return Site(held.prefix + own_name, held.module, held.owner, shape, held.makes)
 
 
 def _exempted_names(module: nn.Module) -> Iterable[str]:
@@ -140,7 +146,18 @@ def _placement(parameter: nn.Parameter, uses: Sequence[_Use]) -> Placement:
         why = f"tied, and as {deciding.site.name} the {why}"
     names = tuple(use.site.name for use in uses)
     types = tuple(use.site.holder for use in uses)
-    return Placement(names[0], parameter, role, types[0].__name__, names[1:], why, types)
+    return Placement(
+        names[0],
+        parameter,
+        role,
+        types[0].__name__,
+        names[1:],
+        why,
+        types,
+        tensors=tuple(use.site.tensor for use in uses),
+        unit_dims=deciding.site.unit_dims,
+        parametrised_by=deciding.judgement.parametrised_by,
+    )
 
 
 def _exempted(placement: Placement, exempt: Mapping[str, tuple[str, str]]) -> Placement:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -51,11 +51,14 @@ class Kind:
             as its parent.
         roles: Pattern of a parameter's own name -> its role. A subclass's further parameters match none, and are judged on.
         note: What is worth knowing about its weights; empty where nothing is.
+        units: Pattern of a parameter's own name -> the dimensions of it that count units (outputs, filters), where it is not the
+            first alone.
     """
 
     types: tuple[type[nn.Module] | str, ...]
     roles: dict[str, Role]
     note: str = ""
+    units: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __contains__(self, module_type: type[nn.Module]) -> bool:
         return any(
@@ -71,6 +74,7 @@ def qualified_name(module_type: type) -> str:
 
 
 _LINEAR = {"weight": Role.WEIGHT, "bias": Role.BIAS}
+_EXPERTS = {"weight": Role.WEIGHT, "*_proj": Role.WEIGHT, "*bias": Role.BIAS}
 
 KINDS = (
     Kind(
@@ -80,12 +84,11 @@ KINDS = (
             nn.Conv1d,
             nn.Conv2d,
             nn.Conv3d,
-            nn.ConvTranspose1d,
-            nn.ConvTranspose2d,
-            nn.ConvTranspose3d,
         ),
         _LINEAR,
     ),
+    # In groups, the filters of one place in each group share an index.
+    Kind((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _LINEAR, units={"weight": (1,)}),
     Kind((nn.RNNBase, nn.RNNCellBase), {"weight_[ih]h*": Role.WEIGHT, "weight_hr*": Role.WEIGHT, "bias_[ih]h*": Role.BIAS}),
     Kind(
         (nn.MultiheadAttention,),
@@ -108,13 +111,20 @@ KINDS = (
     ),
     Kind((nn.Embedding, nn.EmbeddingBag), {"weight": Role.EMBEDDING}),
     Kind((nn.PReLU,), {"weight": Role.SCALE}),
-    Kind(("transformers.pytorch_utils.Conv1D",), _LINEAR, note="stored transposed"),
+    Kind(("transformers.pytorch_utils.Conv1D",), _LINEAR, units={"weight": (1,)}),
     Kind(("transformers.models.*Router",), _LINEAR),
+    # Experts stand in one tensor, most as (expert, out, in), these as (expert, in, out).
     Kind(
-        ("transformers.models.*Experts",),
-        {"weight": Role.WEIGHT, "*_proj": Role.WEIGHT, "*bias": Role.BIAS},
-        note="one matrix an expert",
+        (
+            "transformers.models.*.AriaExperts",
+            "transformers.models.*.GptOssExperts",
+            "transformers.models.*.Llama4TextExperts",
+            "transformers.models.*.OpenAIPrivacyFilterExperts",
+        ),
+        _EXPERTS,
+        units={"*_proj": (0, 2), "*bias": (0, 1)},
     ),
+    Kind(("transformers.models.*Experts",), _EXPERTS, units={"*": (0, 1)}),
     Kind(("peft.tuners.lora.dora.DoraLinearLayer",), {"weight": Role.SCALE}, note="the magnitudes of DoRA"),
 )
 """Every module type of torch that holds parameters of its own, and those of others that no rule below would know."""
@@ -151,3 +161,14 @@ def role_in(module_type: type[nn.Module], own_name: str) -> Role:
     kind = kind_of(module_type)
     roles = kind.roles.items() if kind else ()
     return next((role for pattern, role in roles if fnmatchcase(own_name, pattern)), Role.UNKNOWN)
+
+
+def units_in(module_type: type[nn.Module], own_name: str) -> tuple[int, ...]:
+    """Return the dimensions that count units of the tensor that a module of this type itself holds under ``own_name``.
+
+    >>> units_in(nn.Conv2d, "weight"), units_in(nn.ConvTranspose2d, "weight")
+    ((0,), (1,))
+    """
+    kind = kind_of(module_type)
+    units = kind.units.items() if kind else ()
+    return next((dims for pattern, dims in units if fnmatchcase(own_name, pattern)), (0,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from shrinkwise.errors import ModelError
 from shrinkwise.regularization.rules.judgement import Judgement
 from shrinkwise.regularization.rules.placement import Placement
 from shrinkwise.regularization.rules.roles import Role, strongest
+from shrinkwise.regularization.rules.snapshot import only_looking
 from shrinkwise.seeding import isolated_rng
 
 # Names of functions, less their underscores. The first three hand a parameter on as it is.
@@ -66,8 +66,8 @@ def uses_in(model: nn.Module, inputs: Any, placements: Sequence[Placement]) -> d
     """Run a model once and see what some of its parameters are used for.
 
     A parameter is followed through views and casts to the functions of torch that take it. It is left out of the answer where one
-    of them says nothing of its role, and where none takes it. The mode of training stays as it is; buffers and random generators
-    are as before afterwards, and no gradient is computed.
+    of them says nothing of its role, and where none takes it. The mode of training stays as it is; parameters, buffers, attributes
+    and random generators are as before afterwards, and no gradient is computed. The host holds a copy of the parameters meanwhile.
 
     Args:
         model: A module that is not wrapped.
@@ -87,7 +87,7 @@ def uses_in(model: nn.Module, inputs: Any, placements: Sequence[Placement]) -> d
     args, kwargs = _arguments(inputs)
     watch = _Watch(placements)
     try:
-        with _kept_buffers(model), isolated_rng("uses"), torch.no_grad(), watch:
+        with only_looking(model), isolated_rng("uses"), torch.no_grad(), watch:
             model(*args, **kwargs)
     except Exception as error:
         cause = "without a forward pass nobody sees how it uses its parameters"
@@ -107,21 +107,6 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     if isinstance(inputs, Mapping):
         return (), inputs
     return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
-
-
-@contextmanager
-def _kept_buffers(model: nn.Module) -> Iterator[None]:
-    held = [(module, dict(module._buffers)) for module in model.modules()]
-    values = [(buffer, buffer.clone()) for _, buffers in held for buffer in buffers.values() if buffer is not None]
-    try:
-        yield
-    finally:
-        for module, buffers in held:
-            module._buffers.clear()
-            module._buffers.update(buffers)
-        with torch.no_grad():
-            for buffer, value in values:
-                buffer.copy_(value)
 
 
 class _Watch(TorchFunctionMode):

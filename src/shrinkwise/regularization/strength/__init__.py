@@ -5,7 +5,8 @@ The only place where a factor of 2 or N stands.
 """
 
 from shrinkwise.regularization.strength import schedules
-from shrinkwise.regularization.strength.conversion import Conversion, OptimizerKind, convert, from_lam, to_lam
+from shrinkwise.regularization.strength.conversion import Conversion, convert, from_lam, to_lam
+from shrinkwise.regularization.strength.relation import OptimizerKind
 from shrinkwise.regularization.strength.scaling import Rescaled, ScalingStep, rescale
 from shrinkwise.regularization.strength.schedules import Schedule
 from shrinkwise.regularization.strength.units import UNITS, Unit, find_unit

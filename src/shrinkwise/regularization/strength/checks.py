@@ -43,3 +43,20 @@ def check_count(value: object, name: str) -> int:
     if number < 1 or not (isinstance(value, Integral) or number.is_integer()):
         raise SettingError(f"{name} is {value!r}", "it counts something", "give a whole number, 1 or above")
     return int(number)
+
+
+def check_momentum(value: object, name: str) -> float:
+    """Return ``value`` as a float, if it can be the momentum of SGD: 0 or above, and below 1.
+
+    Raises:
+        SettingError: It cannot.
+
+    >>> check_momentum(1, "momentum")
+    Traceback (most recent call last):
+    shrinkwise.errors.SettingError: momentum is 1: it is the share of the velocity that a step keeps. Give 0 or above, and below 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= cast("float", value) < 1 or float(value) == 1:
+        raise SettingError(
+            f"{name} is {value!r}", "it is the share of the velocity that a step keeps", "give 0 or above, and below 1"
+        )
+    return float(value)

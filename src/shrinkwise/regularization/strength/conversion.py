@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from shrinkwise.errors import SettingError, UnitError, did_you_mean
+from shrinkwise.errors import UnitError
+from shrinkwise.regularization.strength.relation import OptimizerKind, optimizer_between, relation, velocity_power
 from shrinkwise.regularization.strength.units import Unit, carry, find_unit, needed, quantities, require
-
-OptimizerKind = Literal["sgd", "momentum", "adam"]
-"""Which optimiser takes the step: plain SGD, SGD with momentum, or Adam and its kin."""
 
 _HALF, _TIMESCALE = find_unit("half"), find_unit("timescale")
 
@@ -32,7 +29,7 @@ class Conversion:
     why: str
 
 
-def convert(
+def convert(  # noqa: PLR0913  each is a quantity that some conversion needs
     value: float,
     source: str,
     target: str,
@@ -41,14 +38,21 @@ def convert(
     n_samples: float | None = None,
     batch_size: float | None = None,
     epochs: float | None = None,
-    optimizer: OptimizerKind = "sgd",
+    optimizer: OptimizerKind | None = None,
+    momentum: float | None = None,
 ) -> Conversion:
     """Convert λ between units, the decoupled ones included.
 
     Under plain SGD a penalty and a decoupled decay are one: both remove lr·lam of the weight in a step (Loshchilov and Hutter,
     "Decoupled Weight Decay Regularization", ICLR 2019, proposition 1). Under Adam no decoupled decay equals a penalty
-    (proposition 2), and under momentum the penalty's gradient goes through the velocity and the decay does not; what is given then
-    is the one with equal lr·λ. The unit ``adam`` says the optimiser by itself.
+    (proposition 2); what is given then is the one with equal lr·λ.
+
+    Under momentum m no decay equals a penalty either. The velocity v ← m·v + g adds up a steady gradient g to g/(1 − m), so SGD
+    with lr goes as far as plain SGD with lr/(1 − m) (Yuan, Ying and Sayed, "On the Influence of Momentum Acceleration on Online
+    Learning", JMLR 17, 2016). A penalty goes through the velocity and takes lr·lam/(1 − m) of the weight in a step; a decay does
+    not. The nearest decay is then the one with λ = lam/(1 − m): the two rest at the same weights, where the gradient is −lam·w.
+    On the way there they differ, most over the first few times 1/(1 − m) steps. All this is so for Nesterov's momentum too, and
+    without dampening.
 
     Args:
         value: λ in ``source``: 0 or above; C and τ above 0.
@@ -59,46 +63,53 @@ def convert(
         batch_size: Samples in a step, a whole number.
         epochs: Length of the run. The reason then says which part of it the decay remembers, and the λs that Wang and Aitchison
             (ICML 2025) would search; that takes ``lr``, ``n_samples`` and ``batch_size``.
-        optimizer: The optimiser that takes the step: ``sgd`` without momentum, ``momentum`` for SGD with it, or ``adam``.
+        optimizer: The optimiser that takes the step: ``sgd`` without momentum, ``momentum`` for SGD with it, or ``adam``. Left out,
+            it is Adam between a penalty and ``adamw`` or ``timescale``, which name it; else plain SGD. The unit ``adam`` leaves no
+            choice.
+        momentum: Momentum of SGD, 0 or above and below 1; where it is given, ``optimizer`` may be left out. Between a penalty and a
+            decay ``optimizer="momentum"`` needs it.
 
     Returns:
         The value in ``target``, whether it is exact, and why.
 
     Raises:
-        SettingError: A number is negative, NaN or infinite, or the optimiser is unknown.
+        SettingError: A number is out of its range, NaN or infinite; the optimiser is unknown, or has no momentum and is given one.
         UnitError: A unit is unknown; quantities that are needed were not given (what cancels is not needed); or λ = 0 is wanted as
             C or τ, which would be infinite.
 
     >>> convert(0.01, "keras", "torch")
     Conversion(value=0.02, unit='torch', exact=True, why='both are the penalty mean loss + (lam/2)·Σw² with lam = 0.02')
-    >>> convert(0.01, "keras", "adamw", optimizer="adam").exact
-    False
+    >>> convert(0.01, "keras", "adamw").exact, convert(0.01, "keras", "adamw", optimizer="sgd").exact
+    (False, True)
+    >>> convert(0.01, "torch", "adamw", optimizer="momentum", momentum=0.75).value
+    0.04
     >>> convert(4, "per_sample", "sklearn-logistic").value
     0.25
     >>> convert(0.1, "adamw", "timescale", lr=1e-3, n_samples=50_000, batch_size=100).value
     20.0
     """
-    if optimizer not in get_args(OptimizerKind):
-        mend = did_you_mean(str(optimizer), get_args(OptimizerKind))
-        raise SettingError(f"optimizer is {optimizer!r}", "no conversion is known for it", mend)
     old, new = find_unit(source), find_unit(target)
     value = old.check(value)
-    known = quantities(lr=lr, n_samples=n_samples, batch_size=batch_size, epochs=epochs)
-    require(needed(old, new), known, old, new)
-    converted = carry(value, old, new, known)
-    # Adam's own unit leaves no choice of optimiser.
-    under = "adam" if "adam" in (old.name, new.name) else optimizer
-    exact, why = _relation(old, new, under)
-    lam = carry(value, old, _HALF, known) if needed(old, _HALF).keys() <= known.keys() else None
+    known = quantities(lr=lr, n_samples=n_samples, batch_size=batch_size, epochs=epochs, momentum=momentum)
+    under = optimizer_between(old, new, optimizer, known.get("momentum"))
+    power = velocity_power(old, new, under)
+    require(needed(old, new) | ({"momentum": power} if power else {}), known, old, new)
+    gain = (1 - known["momentum"]) ** power if power else 1.0
+    converted = carry(value, old, new, known, gain)
+    exact, why = relation(old, new, under)
+    if under == "adam" and optimizer is None and "adam" not in (old.name, new.name):
+        why += f"; {(old if old.is_decoupled else new).name} names Adam, and under plain SGD (optimizer sgd) it would be exact"
+    lam = carry(value, old, _HALF, known, gain) if needed(old, _HALF).keys() <= known.keys() else None
     if exact and lam is not None and not (old.is_decoupled or new.is_decoupled):
         why += f" with lam = {lam:g}"
     if "independent" in (old.name, new.name) and "lr" in needed(old, new):
         why += f"; this holds while lr stays {known['lr']:g}, since an independent decay does not follow it"
     is_decay = new.is_decoupled or under == "sgd"
     if is_decay and lam is not None and "lr" in known:
-        why += f"; a step at lr = {known['lr']:g} shrinks a weight by lr·λ = {known['lr'] * lam:.4g} of itself"
+        where = "" if new.is_decoupled else "under plain SGD "
+        why += f"; {where}a step at lr = {known['lr']:g} shrinks a weight by lr·λ = {known['lr'] * lam:.4g} of itself"
     if "epochs" in known:
-        why += _memory(value, old, new, known) if is_decay else "; a penalty that is no decay has no memory in epochs"
+        why += _memory(converted, new, known) if is_decay else "; a penalty that is no decay has no memory in epochs"
     return Conversion(converted, target, exact, why)
 
 
@@ -160,41 +171,14 @@ def _coupled(unit: str) -> Unit:
     return found
 
 
-def _relation(old: Unit, new: Unit, under: OptimizerKind) -> tuple[bool, str]:
-    """Return whether two units can stand for the same training, and why."""
-    if old.is_decoupled and new.is_decoupled:
-        return True, "both are the same decoupled decay"
-    if old.loss and new.loss and old.loss != new.loss:
-        return (
-            False,
-            f"{old.name} penalises {old.loss} and {new.name} {new.loss}, which no one training has; this one has equal lam",
-        )
-    if not (old.is_decoupled or new.is_decoupled):
-        return True, "both are the penalty mean loss + (lam/2)·Σw²"
-    if under == "sgd":
-        return True, (
-            "under plain SGD, without momentum, penalty and decoupled decay both remove lr·lam of the weight in a step; "
-            "under momentum or Adam they differ"
-        )
-    if under == "momentum":
-        return False, (
-            "momentum gathers a penalty's gradient in the velocity, where it acts 1/(1 − momentum) times in the long run, "
-            "and a decoupled decay acts once; this one has equal lr·λ"
-        )
-    return False, (
-        "Adam divides a penalty's gradient by each weight's own gradient scale, so no decoupled decay equals it; "
-        "this one has equal lr·λ"
-    )
-
-
-def _memory(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> str:
+def _memory(value: float, unit: Unit, known: Mapping[str, float]) -> str:
     """Say over how many epochs the decay averages, against the length of the run."""
-    require(needed(old, _TIMESCALE) | needed(_TIMESCALE, new), known, old, new, _TIMESCALE)
+    require(needed(unit, _TIMESCALE), known, unit, _TIMESCALE)
     if value == 0:
         return "; without decay nothing is forgotten"
-    epochs, tau = known["epochs"], carry(value, old, _TIMESCALE, known)
-    low, high = sorted(carry(end, _TIMESCALE, new, known) for end in (1.0, epochs))
+    epochs, tau = known["epochs"], carry(value, unit, _TIMESCALE, known)
+    low, high = sorted(carry(end, _TIMESCALE, unit, known) for end in (1.0, epochs))
     return (
         f"; the decay remembers τ = {tau:.4g} epochs, {tau / epochs:.3g} of the run's {epochs:g}; τ from 1 epoch to the whole run, "
-        f"where Wang and Aitchison search, is {new.symbol} from {low:.4g} to {high:.4g}"
+        f"where Wang and Aitchison search, is {unit.symbol} from {low:.4g} to {high:.4g}"
     )

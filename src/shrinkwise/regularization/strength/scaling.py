@@ -1,8 +1,8 @@
 """λ carried to another batch size, learning rate, data size, width or number of epochs, with the source of each rule.
 
 The unit says what is kept. A penalty is part of an objective, and the rules keep that objective: the prior on the weights is the
-same one. A decoupled decay is an average over past updates, and the rules keep its length in epochs. None of them is an optimum;
-each is where to start a search.
+same one. A decoupled decay is an average over past updates, and all its rules but that of epochs keep its length in epochs. None of
+them is an optimum; each is where to start a search.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ def rescale(
     """Carry λ from a setting where it was good to another one, as a start for the search there.
 
     Each quantity is a pair (before, after); the rules multiply, so name everything that changes. A penalty's unit (SGD) keeps its
-    objective: lam goes as 1/N. A decoupled unit keeps its timescale in epochs: λ of AdamW goes as batch·width/(lr·N), and as
-    1/√epochs. The unit itself may count a quantity too: C of LogisticRegression is on the summed loss, so N leaves it as it is.
+    objective: lam goes as 1/N. A decoupled unit keeps its timescale in epochs, where λ of AdamW goes as batch·width/(lr·N); only
+    the rule of epochs moves it: λ goes as 1/√epochs, the timescale as √epochs. The unit itself may count a quantity too: C of
+    LogisticRegression is on the summed loss, so N leaves it as it is.
 
     Args:
         value: λ in ``unit``.
@@ -146,6 +147,8 @@ def rescale(
     0.05
     >>> rescale(20, "timescale", batch_size=(64, 512), lr=(1e-3, 2e-3), n_samples=(1000, 2000), width=(64, 256)).value
     20.0
+    >>> rescale(20, "timescale", epochs=(10, 40)).value
+    40.0
     """
     found = find_unit(unit)
     scaled = found.check(value)

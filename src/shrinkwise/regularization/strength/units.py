@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from shrinkwise.errors import UnitError, did_you_mean
 from shrinkwise.regularization.penalties import check_strength
-from shrinkwise.regularization.strength.checks import check_count, check_positive
+from shrinkwise.regularization.strength.checks import check_count, check_momentum, check_positive
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def needed(old: Unit, new: Unit) -> dict[str, int]:
     return {name: power for name, power in powers.items() if power}
 
 
-def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> float:
+def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float], gain: float = 1.0) -> float:
     """Return λ in the unit ``new``.
 
     Args:
@@ -155,6 +155,7 @@ def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> flo
         old: The unit to convert from.
         new: The unit to convert to.
         known: Quantity -> value, positive; holds what is :func:`needed`.
+        gain: What ``lam`` is multiplied by on the way, positive.
 
     Raises:
         UnitError: There is no penalty and ``new`` has no finite number for that, or the number is beyond what a float holds.
@@ -165,7 +166,7 @@ def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> flo
                 f"λ is 0 and wanted in {new.name}", f"{new.symbol} would be infinite", "train without a penalty or decay instead"
             )
         return 0.0
-    size = old.factor / new.factor * (1 / value if old.is_inverse else value)
+    size = gain * old.factor / new.factor * (1 / value if old.is_inverse else value)
     for name, power in needed(old, new).items():
         size = size * known[name] ** power if power > 0 else size / known[name] ** -power
     converted = (1 / size if size else float("inf")) if new.is_inverse else size
@@ -177,17 +178,13 @@ def carry(value: float, old: Unit, new: Unit, known: Mapping[str, float]) -> flo
 
 
 def quantities(**given: object) -> dict[str, float]:
-    """Return the quantities that were given, checked: name -> positive number. None stands for one that was not.
+    """Return the quantities that were given, checked: name -> number. None stands for one that was not.
 
     Raises:
-        SettingError: One is not positive and finite, or is a count and not whole.
+        SettingError: One is not positive and finite, is a count and not whole, or is a momentum and not in [0, 1).
     """
-    counts = {"n_samples", "batch_size"}
-    return {
-        name: check_count(value, name) if name in counts else check_positive(value, name)
-        for name, value in given.items()
-        if value is not None
-    }
+    checks = {"n_samples": check_count, "batch_size": check_count, "momentum": check_momentum}
+    return {name: checks.get(name, check_positive)(value, name) for name, value in given.items() if value is not None}
 
 
 def require(names: Mapping[str, int], known: Mapping[str, float], *units: Unit) -> None:
@@ -205,5 +202,8 @@ def require(names: Mapping[str, int], known: Mapping[str, float], *units: Unit) 
     if missing:
         listed = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
         speaking = {unit.name: unit for unit in units if not unit.powers.keys().isdisjoint(missing)}
-        cause = "; ".join(f"{unit.name} means {unit.formula}" for unit in speaking.values())
+        causes = [f"{unit.name} means {unit.formula}" for unit in speaking.values()]
+        if "momentum" in missing:
+            causes.append("momentum carries a penalty 1/(1 − momentum) times as far as a decay")
+        cause = "; ".join(causes)
         raise UnitError(f"{' to '.join(unit.name for unit in units)} without {listed}", cause, f"give {listed}")
