@@ -333,3 +333,16 @@ def test_every_command_is_in_the_readme():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     for command in (c.callback.__name__ for c in app.registered_commands if c.callback):
         assert f"shrinkwise {command}" in readme
+
+
+def test_only_what_is_kept_is_said_to_be_kept(monkeypatch, capsys):
+    from shrinkwise.cli import app, main
+
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "run", interrupted)
+    assert main.main(["convert", "1"]) == 130
+    assert "kept" not in capsys.readouterr().err
+    assert main.main(["compare"]) == 130
+    assert "The runs that had ended are kept" in capsys.readouterr().err

@@ -134,3 +134,9 @@ def test_chosen_gives_frozen_placements_where_they_are_asked_for():
     for apply_to, expected in zip(("weights", "all", "nanogpt"), trained, strict=True):
         assert chosen(place(model), apply_to) == ()
         assert [placed.name for placed in chosen(place(model), apply_to, frozen=True)] == expected
+
+
+def test_a_placement_shows_itself_without_its_numbers():
+    shown = repr(place(nn.Sequential(nn.Linear(2, 3), nn.LazyLinear(3))))
+    assert shown.startswith("(Placement(0.weight, 3x2: weight of Linear), Placement(0.bias, 3: bias of Linear), ")
+    assert "tensor" not in shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from problem import Problem
 from shrinkwise.errors import SettingError, UnitError
 from shrinkwise.regularization.strength import UNITS, convert, find_unit, from_lam, to_lam
 from shrinkwise.seeding import isolated_rng, torch_generator
@@ -218,31 +216,6 @@ def test_a_decay_under_momentum_is_stronger_by_what_the_velocity_adds(value, pen
     assert convert(there.value, decay, penalty, **under, **known).value == pytest.approx(value, rel=1e-13)
 
 
-def _network_trained(n_steps, penalty, decay, **options):
-    """SGD with a penalty as its own weight_decay, and a decoupled decay written out by hand."""
-    problem = Problem()
-    weights = problem.weights
-    free = [p for p in problem.model.parameters() if all(p is not weight for weight in weights)]
-    optimizer = torch.optim.SGD([{"params": weights, "weight_decay": penalty}, {"params": free}], lr=0.05, **options)
-    for _ in range(n_steps):
-        problem.backward(optimizer)
-        with torch.no_grad():
-            torch._foreach_mul_(weights, 1 - 0.05 * decay)
-        optimizer.step()
-    return problem.vector
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize(("momentum", "n_steps"), [(0.5, 50), (0.9, 50), (0.9, 400)])
-def test_the_decay_given_under_momentum_is_nearer_than_the_one_of_equal_lr_lam(momentum, n_steps, nesterov):
-    ends = partial(_network_trained, n_steps, momentum=momentum, nesterov=nesterov)
-    given = convert(0.01, "half", "adamw", optimizer="momentum", momentum=momentum).value
-    penalty = ends(0.01, 0)
-    away, equal, none = ((ends(0, decay) - penalty).norm() for decay in (given, 0.01, 0))
-    assert 0 < away < equal / 3
-    assert equal < none
-
-
 def test_penalty_and_decay_under_momentum_rest_at_the_same_weights():
     model, loss = _problem()
     given = convert(0.3, "half", "adamw", optimizer="momentum", momentum=0.9).value
@@ -382,3 +355,7 @@ def test_an_unknown_optimizer_is_refused():
 def test_the_table_of_units_cannot_be_changed():
     with pytest.raises(TypeError):
         UNITS["half"] = copy.copy(UNITS["sum"])
+
+
+def test_a_conversion_is_a_number_where_one_is_asked_for():
+    assert float(convert(0.01, "keras", "torch")) == 0.02

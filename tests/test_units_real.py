@@ -10,6 +10,7 @@ import itertools
 import subprocess
 import sys
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,12 +56,12 @@ def flat(weights):
     return np.concatenate([np.ravel(weight) for weight in weights])
 
 
-def by_torch(make, *, decay=0.0, penalty=None, shrink=0.0):
+def by_torch(make, *, decay=0.0, penalty=None, shrink=0.0, n_epochs=N_EPOCHS):
     """Train in torch: ``decay`` is the optimiser's own, ``penalty`` a function of Σw², ``shrink`` the share taken off a step."""
     weights = [torch.tensor(weight, requires_grad=True) for weight in START]
     w1, b1, w2, b2 = weights
     optimizer = make([{"params": [w1, w2], "weight_decay": decay}, {"params": [b1, b2], "weight_decay": 0.0}])
-    for start in list(range(0, N, BATCH)) * N_EPOCHS:
+    for start in list(range(0, N, BATCH)) * n_epochs:
         logits = (X_TENSOR[start : start + BATCH] @ w1 + b1).relu() @ w2 + b2
         loss = functional.cross_entropy(logits, Y_TENSOR[start : start + BATCH])
         if penalty:
@@ -189,6 +190,18 @@ def test_what_is_called_inexact_differs(in_jax):
     for optimizer, (coupled, decoupled) in pairs.items():
         assert not convert(value["sum"], "keras", "adamw", optimizer=optimizer, **TOLD[optimizer]).exact
         assert np.abs(coupled - decoupled).max() > 0.05
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("m", [0.5, MOMENTUM])
+@pytest.mark.parametrize("lam", [0.01, 0.1])
+def test_the_decay_given_under_momentum_is_nearer_than_the_one_of_equal_lr_lam(lam, m, nesterov):
+    """Over 400 steps, where both ways of counting have had time to part."""
+    train = partial(by_torch, lambda groups: torch.optim.SGD(groups, lr=LR, momentum=m, nesterov=nesterov), n_epochs=100)
+    given = convert(lam, "half", "adamw", optimizer="momentum", momentum=m).value
+    penalty = train(decay=lam)
+    away, equal = (np.linalg.norm(train(shrink=LR * decay) - penalty) for decay in (given, lam))
+    assert 0 < away < equal / 3
 
 
 @needs_jax

@@ -69,9 +69,7 @@ def trainers(value):
         "keras sgd, weight_decay": lambda: by_keras(k.SGD(LR, weight_decay=value["adamw"])),
         "keras momentum, L2": lambda: by_keras(k.SGD(LR, momentum=MOMENTUM), l2=value["sum"]),
         "keras momentum, weight_decay": lambda: by_keras(k.SGD(LR, momentum=MOMENTUM, weight_decay=value["adamw, momentum"])),
-        "keras momentum, weight_decay of equal lr·λ": lambda: by_keras(
-            k.SGD(LR, momentum=MOMENTUM, weight_decay=value["adamw"])
-        ),
+        "keras momentum, weight_decay of equal lr·λ": lambda: by_keras(k.SGD(LR, momentum=MOMENTUM, weight_decay=value["adamw"])),
         "keras adam, L2": lambda: by_keras(k.Adam(LR, epsilon=EPS), l2=value["sum"]),
         "keras AdamW": lambda: by_keras(k.AdamW(LR, epsilon=EPS, weight_decay=value["adamw"])),
         "optax sgd, decayed before": lambda: by_optax(o.chain(o.add_decayed_weights(value["half"], mask), o.sgd(LR))),

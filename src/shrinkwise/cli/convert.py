@@ -19,14 +19,12 @@ _NAMES = ", ".join("/".join((unit.name, *unit.aliases)) for unit in UNITS.values
 
 def _number(help_text: str) -> typer.models.OptionInfo:
     # Taken as it is typed: what is no number is then said in our words, with what was typed.
-    option: typer.models.OptionInfo = typer.Option(help=help_text, metavar="NUMBER", show_default=False)
+    option: typer.models.OptionInfo = typer.Option(help=help_text, metavar="<float>", show_default=False)
     return option
 
 
 def convert(  # noqa: PLR0913  each parameter is a flag
-    value: Annotated[
-        str, typer.Argument(help="λ in the unit --from; C or τ in units that have them.", show_default=False)
-    ],
+    value: Annotated[str, typer.Argument(help="λ in the unit --from; C or τ in units that have them.", show_default=False)],
     *,
     source: Annotated[str, typer.Option("--from", help=f"Unit to convert from: {_NAMES}.", show_default=False)] = "",
     target: Annotated[str, typer.Option("--to", help="Unit to convert to, one of the same.", show_default=False)] = "",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from shrinkwise.errors import MissingExtraError, ShrinkwiseError
 
+_RESUMABLE = (["demo"], ["compare"])
 _DONE, _OUR_FAULT, _USERS_MISTAKE, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -20,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from shrinkwise.cli.app import run
     except ImportError as error:
+        if error.name is None or error.name.startswith("shrinkwise"):
+            raise
         return _say(
             MissingExtraError(
                 f"{error.name} is not installed",
@@ -27,12 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "pip install 'shrinkwise[experiments]'",
             )
         )
+    given = sys.argv[1:] if argv is None else argv
     try:
-        return run(sys.argv[1:] if argv is None else argv)
+        return run(given)
     except ShrinkwiseError as error:
         return _say(error)
     except KeyboardInterrupt:
-        print("\nInterrupted. The runs that had ended are kept: the same command goes on from there.", file=sys.stderr)  # noqa: T201
+        kept = " The runs that had ended are kept: the same command goes on from there." if given[:1] in _RESUMABLE else ""
+        print(f"\nInterrupted.{kept}", file=sys.stderr)  # noqa: T201
         return _INTERRUPTED
 
 

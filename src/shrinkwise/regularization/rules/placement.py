@@ -16,7 +16,7 @@ ApplyTo = Literal["weights", "all", "timm", "huggingface", "nanogpt", "keras", "
 """A choice of parameters: the default, everything that is trained, or what another library chooses; see :func:`chosen`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Placement:
     """One parameter and what it is.
 
@@ -55,6 +55,11 @@ class Placement:
     def names(self) -> tuple[str, ...]:
         """All its names, the first one first."""
         return (self.name, *self.aliases)
+
+    def __repr__(self) -> str:
+        is_lazy = isinstance(self.parameter, UninitializedParameter)
+        shape = "no shape yet" if is_lazy else "x".join(map(str, self.parameter.shape)) or "1"
+        return f"Placement({self.name}, {shape}: {self.why}{', frozen' if self.is_frozen else ''})"
 
     @property
     def is_frozen(self) -> bool:

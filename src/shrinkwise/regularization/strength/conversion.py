@@ -21,12 +21,17 @@ class Conversion:
         unit: The unit that was asked for.
         exact: Whether training with either is the same training.
         why: The reason, as a sentence.
+
+    ``float()`` of it is its value.
     """
 
     value: float
     unit: str
     exact: bool
     why: str
+
+    def __float__(self) -> float:
+        return self.value
 
 
 def convert(  # noqa: PLR0913  each is a quantity that some conversion needs
@@ -66,8 +71,8 @@ def convert(  # noqa: PLR0913  each is a quantity that some conversion needs
         optimizer: The optimiser that takes the step: ``sgd`` without momentum, ``momentum`` for SGD with it, or ``adam``. Left out,
             it is Adam between a penalty and ``adamw`` or ``timescale``, which name it; else plain SGD. The unit ``adam`` leaves no
             choice.
-        momentum: Momentum of SGD, 0 or above and below 1; where it is given, ``optimizer`` may be left out. Between a penalty and a
-            decay ``optimizer="momentum"`` needs it.
+        momentum: Momentum of SGD, 0 or above and below 1; 0 is plain SGD. Where it is given, ``optimizer`` may be left out. Between
+            a penalty and a decay ``optimizer="momentum"`` needs it.
 
     Returns:
         The value in ``target``, whether it is exact, and why.

@@ -18,8 +18,8 @@ def optimizer_between(old: Unit, new: Unit, said: OptimizerKind | None, momentum
         old: The unit to convert from.
         new: The unit to convert to.
         said: The optimiser, where the user names one.
-        momentum: Momentum of SGD, where it is given; it says ``momentum`` by itself, and 0 is plain SGD. The unit ``adam`` leaves no
-            choice and overrules both.
+        momentum: Momentum of SGD, where it is given; it says ``momentum`` by itself, and 0 is plain SGD. The unit ``adam``
+            leaves no choice and overrules both.
 
     Raises:
         SettingError: The optimiser is unknown, or has no momentum and is given one.

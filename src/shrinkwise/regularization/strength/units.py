@@ -121,15 +121,17 @@ _BY_ANY_NAME = {name: unit for unit in _ALL for name in (unit.name, *unit.aliase
 
 
 def find_unit(name: str) -> Unit:
-    """Return the unit with that name or alias.
+    """Return the unit with that name or alias, in capitals or not.
 
     Raises:
         UnitError: There is none.
 
     >>> find_unit("keras").formula
     'mean loss + λ·Σw²'
+    >>> find_unit("AdamW").name
+    'adamw'
     """
-    unit = _BY_ANY_NAME.get(name) if isinstance(name, str) else None
+    unit = _BY_ANY_NAME.get(name.lower()) if isinstance(name, str) else None
     if unit is None:
         raise UnitError(f"unit {name!r}", "there is no such unit of λ", did_you_mean(str(name), _BY_ANY_NAME))
     return unit
