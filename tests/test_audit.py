@@ -397,6 +397,11 @@ MISTAKES = {
     ),
     "a lazy module": (lambda: audit(nn.LazyLinear(3)), SettingError, "weight has no shape yet"),
     "a name that is none": (lambda: audit(small())["0.wieght"], SettingError, "'0.wieght' is no parameter of this Sequential"),
+    "a fold's name": (
+        lambda: audit(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))["[0,1].weight"],
+        SettingError,
+        "Write one of the 2 names that are folded there, such as '0.weight'",
+    ),
     "inputs for the meta device": (
         lambda: audit(nn.Linear(2, 2, device="meta"), inputs=torch.ones(1, 2)),
         SettingError,

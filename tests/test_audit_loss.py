@@ -316,3 +316,110 @@ def test_a_batch_that_training_cannot_take_gives_one_message():
     with pytest.raises(SettingError, match="the model raised ValueError"):
         audit(model, torch.optim.AdamW(model.parameters()), inputs=X[:1])
     assert not model.training
+
+
+def test_weights_pulled_to_others_are_l2_sp_and_do_not_shrink():
+    model = classifier()
+    start = [p.detach().clone() for p in model.parameters()]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.01)
+
+    def loss(model, batch):
+        distance = sum((p - q).square().sum() for p, q in zip(model.parameters(), start, strict=True))
+        return data_loss(model, batch) + 0.01 * distance
+
+    seen = audit(model, torch.optim.SGD(model.parameters(), lr=0.1), inputs=(X, Y), loss=loss)
+    assert {p.penalty for p in seen.parameters} == {"l2_sp by loss"}, "also of what starts at zero"
+    assert [p.lam for p in seen.parameters] == pytest.approx([0.02] * 6, rel=1e-3)
+    assert not any(warning.code.startswith(("decayed", "regularised")) for warning in seen.warnings)
+
+
+class _Prototypes(nn.Module):
+    """A training step that uses parameters together with the data outside every forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.head = nn.Linear(6, 4), nn.Linear(4, 3)
+        self.prototypes = nn.Parameter(torch.randn(3, 4, generator=torch_generator("prototypes")))
+
+    def by_prototypes(self, batch):
+        return F.cross_entropy(self.encoder(batch[0]) @ self.prototypes.T, batch[1])
+
+    def by_head(self, batch):
+        return F.cross_entropy(F.linear(self.encoder(batch[0]), self.head.weight, self.head.bias), batch[1])
+
+
+@pytest.mark.parametrize(("step", "named"), [("by_prototypes", "prototypes"), ("by_head", "head.weight, head.bias")])
+def test_what_a_loss_does_with_weights_and_data_together_is_no_penalty(step, named):
+    def loss(model, batch):
+        return getattr(model, step)(batch) + 0.05 * model.encoder.weight.square().sum()
+
+    seen = audit(_Prototypes(), inputs=(X, Y), loss=loss)
+    assert {p.name: p.penalty for p in seen.parameters if p.penalty} == {"encoder.weight": "l2 by loss"}
+    assert any(reason.startswith(f"penalties on {named}: the loss uses them together") for reason in seen.not_checked)
+
+
+def test_tokens_that_are_inputs_and_targets_are_changed_too():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(9, 4)
+
+        def forward(self, tokens):
+            return self.embedding(tokens)
+
+    tokens = torch.tensor([[0, 1, 5, 7]])
+    loss = lambda m, x: F.cross_entropy((m(x) @ m.embedding.weight.T)[0, :-1], x[0, 1:])  # noqa: E731
+    assert audit(Tied(), inputs=tokens, loss=loss)["embedding.weight"].penalty is None
+
+
+def test_a_penalty_on_a_parametrised_weight_is_found_where_it_acts():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 3))
+    loss = lambda model, batch: data_loss(model, batch) + 0.05 * model[0].weight.square().sum()  # noqa: E731
+    seen = audit(model, inputs=(X, Y), loss=loss)
+    penalties = {p.name: (p.penalty, p.lam) for p in seen.parameters if p.penalty}
+    assert penalties == {"0.parametrizations.weight.original0": ("l2 by loss", pytest.approx(0.1, rel=1e-4))}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_a_weight_that_an_old_weight_norm_makes_is_listed():
+    model = nn.Sequential(nn.utils.weight_norm(nn.Linear(6, 3)))
+    loss = lambda model, batch: data_loss(model, batch) + 0.05 * model[0].weight.square().sum()  # noqa: E731
+    assert any(reason.startswith("penalties on 0.weight, made by") for reason in audit(model, inputs=(X, Y), loss=loss).not_checked)
+
+
+class _WithLoss(nn.Module):
+    """Makes its loss in its forward pass, as models of transformers do, and a penalty with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.temperature = nn.Linear(6, 3), nn.Parameter(torch.ones(()))
+
+    def forward(self, x, y):
+        return F.cross_entropy(self.linear(x) * self.temperature.exp(), y) + 0.1 * self.linear.weight.square().sum()
+
+
+def test_a_number_made_of_weights_alone_within_a_forward_pass_is_listed():
+    seen = audit(_WithLoss(), inputs=(X, Y), loss=lambda model, batch: model(*batch))
+    assert "penalties within a module's forward pass: it makes a number of linear.weight alone" in seen.not_checked
+
+
+def test_a_model_that_gives_no_real_numbers_is_said():
+    class Labels(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).argmax(-1)
+
+    model = Labels(6, 3)
+    seen = audit(model, torch.optim.AdamW(model.parameters()), inputs=X)
+    assert "scale-invariant weights: the model gives no floating-point numbers" in seen.not_checked
+
+
+def test_a_loss_that_takes_gradients_itself_is_audited():
+    def loss(model, batch):
+        x = batch[0].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return data_loss(model, batch) + slope.square().mean()
+
+    model = classifier()
+    assert audit(model, torch.optim.AdamW(param_groups(model, 0.1)), inputs=(X, Y), loss=loss)["0.weight"].is_scale_invariant

@@ -40,6 +40,23 @@ def make_of(size):
 def make_stale():
     return nn.Linear(2, 2), torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
 
+def make_all():
+    model, optimizer = make()
+    model.insert(1, nn.BatchNorm1d(8))
+    loss = lambda model, x: model(x).mean() + model[0].weight.abs().sum()
+    return {"model": model, "optimizer": optimizer, "inputs": torch.ones(5, 4), "loss": loss}
+
+def make_a_typo():
+    return {"model": make_model(), "input": 1}
+
+def make_no_model():
+    return {"optimizer": 1}
+
+class Recipe:
+    @staticmethod
+    def make():
+        return make()
+
 def leave():
     raise SystemExit(3)
 
@@ -104,7 +121,22 @@ def test_a_model_alone_and_a_class_are_audited(capsys):
     assert shrinkwise("audit torch.nn:Flatten", capsys)[0] == 0
 
 
+def test_a_dict_gives_inputs_and_a_loss_too(capsys):
+    code, out, _ = shrinkwise("audit own_train:make_all --json", capsys)
+    assert code == 0
+    document = json.loads(out)
+    assert document["parameters"][0]["penalty"] == "decay by weight_decay + l1 by loss"
+    assert not any("no loss" in reason or "no inputs" in reason for reason in document["not_checked"])
+
+
+def test_a_factory_may_stand_in_a_class(capsys):
+    assert shrinkwise("audit own_train:Recipe.make", capsys)[0] == 0
+
+
 MISTAKES = {
+    "no such name in a class": ("audit own_train:Recipe.mkae", ["Recipe has no 'mkae'", "Did you mean 'make'?"]),
+    "a dict with a typing error": ("audit own_train:make_a_typo", ["a dict with 'input'", "Did you mean 'inputs'?"]),
+    "a dict without a model": ("audit own_train:make_no_model", ["a dict without 'model'"]),
     "no colon": ("audit own_train", ["'own_train' names no factory", "package.module:factory"]),
     "nothing before it": ("audit :make", ["names no factory"]),
     "no such module": ("audit own_trian:make", ["no module 'own_trian'", "Did you mean 'own_train'?"]),

@@ -16,9 +16,9 @@ class Action:
     """One thing that regularises a parameter.
 
     Attributes:
-        kind: ``l2`` is L2 as a gradient, ``decay`` acts apart from the gradient, ``l2 or decay`` is one of them in an optimiser that
-            could not be measured; ``l1``; ``norm`` is a norm that is not squared; ``l2_sp`` is L2 around fixed weights; ``other`` is
-            none of these. What is attached has the kind of its penalty.
+        kind: ``l2`` is L2 as a gradient, ``decay`` acts apart from the gradient, ``l2 or decay`` is one of them where that was not
+            measured; ``l1``; ``norm`` is a norm that is not squared; ``l2_sp`` is L2 around fixed weights; ``other`` is none of
+            these. What is attached has the kind of its penalty.
         by: Where it comes from: ``weight_decay``, ``decoupled_decay``, ``lambd``, ``attach``, ``decay_rows``, ``hook`` or ``loss``.
         lam: Its strength: of L2 and L1 in the package's unit, of decay as the optimiser writes it; None where it is not known.
     """

@@ -12,19 +12,24 @@ from torch.optim import Optimizer
 
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.apply.stephook import hooks_of
-from shrinkwise.regularization.audit.apart import Loss
-from shrinkwise.regularization.audit.attached import actions_of_hooks, has_standin, needs_whole_weights, penalised_as_wholes
-from shrinkwise.regularization.audit.exact import step_exactly
 from shrinkwise.regularization.audit.finding import Seen
 from shrinkwise.regularization.audit.findings import findings_in
 from shrinkwise.regularization.audit.groups import Group, groups_of_each
-from shrinkwise.regularization.audit.looking import invariance_of, look_at_loss, unwrapped
+from shrinkwise.regularization.audit.measuring.apart import Loss
+from shrinkwise.regularization.audit.measuring.attached import (
+    actions_of_hooks,
+    has_standin,
+    needs_whole_weights,
+    penalised_as_wholes,
+)
+from shrinkwise.regularization.audit.measuring.exact import step_exactly
+from shrinkwise.regularization.audit.measuring.looking import invariance_of, look_at_loss, without_wrappers
+from shrinkwise.regularization.audit.measuring.standins import measure
+from shrinkwise.regularization.audit.measuring.trial import CannotRebuildError
 from shrinkwise.regularization.audit.parameter import AuditedParameter
 from shrinkwise.regularization.audit.reading import Evidence, read_parameter
 from shrinkwise.regularization.audit.result import Audit
-from shrinkwise.regularization.audit.standins import measure
 from shrinkwise.regularization.audit.subject import Subject, read_subject
-from shrinkwise.regularization.audit.trial import CannotRebuildError
 from shrinkwise.regularization.rules import Placement, Role, place
 from shrinkwise.regularization.rules.fold import listed
 from shrinkwise.regularization.rules.snapshot import local
@@ -51,10 +56,11 @@ def audit(
         optimizer: An optimiser, or several in a list. Without one, only roles and what ``loss`` and ``inputs`` show.
         inputs: One batch, as ``loss`` takes it; without a loss as the model takes it: a tensor, a tuple of positional or a mapping
             of keyword arguments. Each weight that shrinks is doubled in train mode to see whether the output stays, two forward
-            passes for each.
+            passes for each. The host holds a copy of the parameters meanwhile, as a forward pass may write some.
         loss: ``loss(model, inputs)``, the tensor that is minimised: penalties in it are found, and rows that gradient hooks freeze.
         exact: Step the real optimiser with zero gradients, step hooks included, and put back parameters, buffers, gradients, state
-            and random generators to the last bit. The host needs room for a copy of them all. What a hook writes elsewhere stays.
+            and random generators to the last bit, of optimisers that it holds too. The host needs room for a copy of them all. What
+            a hook writes elsewhere stays.
         depth: How many levels of repeated layers the table writes out, the outermost first; 0 or None folds all.
 
     Returns:
@@ -87,7 +93,7 @@ def audit(
         _measure(subject, evidence, not_checked, exact=exact)
     else:
         not_checked.append("what shrinks: no optimiser was given")
-    inner = unwrapped(subject.model)
+    inner = without_wrappers(subject.model)
     look_at_loss(inner, loss, inputs, evidence, not_checked)
     parameters = tuple(read_parameter(placed, held.get(id(placed.parameter), []), evidence) for placed in placements)
     if inputs is None and loss is None:
@@ -160,7 +166,7 @@ def _only_exactly(optimizer: Optimizer, evidence: Evidence) -> Iterator[str]:
     if kinds := needs_whole_weights(optimizer):
         yield f"what {' and '.join(kinds)} removes, on whole weights only: exact=True measures it"
     if any(not one.laws.is_proportional for one in evidence.standins.get(id(optimizer), {}).values()):
-        yield f"what {name} removes of whole weights, as it is not in proportion to their size and a sample was stepped: exact=True measures it"
+        yield f"what {name} removes of whole weights: it is not in proportion, a sample was stepped, and exact=True measures it"
 
 
 def _may_be_invariant(placed: Placement, seen: AuditedParameter, evidence: Evidence) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from shrinkwise.regularization.audit import shrinking
@@ -29,7 +30,11 @@ def _decayed_roles(seen: Seen) -> Iterator[Finding]:
         decayed = [p for p in seen.parameters if p.role == role and p.is_pulled_to_zero]
         if decayed:
             decay = max(p.strength_by("weight_decay") for p in decayed)
-            mend = f"sw.param_groups(model, weight_decay={decay:g}) puts them into a group with 0" if decay else "leave them out"
+            mend = (
+                f"sw.param_groups(model, weight_decay={decay:g}) puts them into a group with 0"
+                if 0 < decay < math.inf
+                else "leave them out"
+            )
             yield about(decayed, f"decayed_{role}", f"{plural} shrink", mend)
 
 

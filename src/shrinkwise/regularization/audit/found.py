@@ -7,7 +7,7 @@ from typing import Any
 
 from shrinkwise.regularization.audit.finding import Finding
 from shrinkwise.regularization.audit.parameter import AuditedParameter
-from shrinkwise.regularization.audit.table import Line, headline, lines_of
+from shrinkwise.regularization.audit.showing.table import Line, headline, lines_of
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,9 +11,9 @@ import torch
 
 from shrinkwise.regularization.audit.action import Action
 from shrinkwise.regularization.audit.groups import Group
-from shrinkwise.regularization.audit.laws import Laws
+from shrinkwise.regularization.audit.measuring.laws import Laws
+from shrinkwise.regularization.audit.measuring.standins import Measured
 from shrinkwise.regularization.audit.parameter import AuditedParameter
-from shrinkwise.regularization.audit.standins import Measured
 from shrinkwise.regularization.rules import Placement
 
 

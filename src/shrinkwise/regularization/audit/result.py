@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.regularization.audit.found import Found
-from shrinkwise.regularization.audit.notebook import html_of
 from shrinkwise.regularization.audit.parameter import AuditedParameter
-from shrinkwise.regularization.audit.text import text_of
-from shrinkwise.regularization.audit.view import frame_of, rich_of
+from shrinkwise.regularization.audit.showing.notebook import html_of
+from shrinkwise.regularization.audit.showing.text import text_of
+from shrinkwise.regularization.audit.showing.view import frame_of, rich_of
 
 if TYPE_CHECKING:
-    from shrinkwise.regularization.audit.view import DataFrame, RenderableType
+    from shrinkwise.regularization.audit.showing.view import DataFrame, RenderableType
 
 _FOLD = re.compile(r"\\\[[0-9,\\-]+\\\]")
 """The numbers of folded layers, in a name whose signs are escaped."""

@@ -65,13 +65,17 @@ def _shrinks_otherwise(seen: Seen) -> Iterator[Finding]:
     others = [p for p in seen.parameters if _is_otherwise(p)]
     if others:
         ratios = [p.unrounded_shrink / p.declared_shrink for p in others if p.unrounded_shrink and p.declared_shrink]
-        text = f"{min(ratios):.2g}" + ("" if max(ratios) < 1.1 * min(ratios) else f" to {max(ratios):.2g}")
+        text = _times(min(ratios)) + ("" if max(ratios) < 1.1 * min(ratios) else f" to {_times(max(ratios))}")
         message = f"a step removes {text} times lr·weight_decay"
         mend = (
-            "a trust ratio (LARS, LAMB) or a decay apart from the learning rate does that: tune by the measured figure, which "
-            "with a trust ratio belongs to a step without a gradient alone"
+            "a trust ratio (LARS, LAMB), an adaptive step or a decay apart from the learning rate does that: tune by the measured "
+            "figure, which with the first two belongs to a step without a gradient alone"
         )
         yield about(others, "shrinks_otherwise", message, mend)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def _is_otherwise(parameter: AuditedParameter) -> bool:

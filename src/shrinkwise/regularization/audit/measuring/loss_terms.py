@@ -10,8 +10,8 @@ from torch import nn
 
 from shrinkwise.errors import ShrinkwiseError
 from shrinkwise.regularization.audit.action import Action
-from shrinkwise.regularization.audit.apart import Loss, changed, gradients_apart, old_reparametrisations, point
-from shrinkwise.regularization.audit.arithmetic import parts, squared_norm
+from shrinkwise.regularization.audit.measuring.apart import Loss, changed, gradients_apart, old_reparametrisations, point
+from shrinkwise.regularization.audit.measuring.arithmetic import parts, squared_norm
 from shrinkwise.regularization.rules.fold import listed
 from shrinkwise.regularization.rules.snapshot import Snapshot
 
@@ -53,6 +53,7 @@ def terms_in_loss(
     others = _with_other_inputs(model, loss, inputs, kept) if acting else {}
     # Without other inputs only what fits a penalty to the last digit is told.
     data = {key for key, actions in found.items() if _depends_on_data(at[0][key], others, key, actions)}
+    found |= _around_zero(parameters, found)
     for keys, what in (
         (data, "penalties on {}: the loss uses them together with the data outside every module's forward pass"),
         (inside - acting, "penalties within a module's forward pass: it makes a number of {} alone"),
@@ -64,6 +65,16 @@ def terms_in_loss(
             f"penalties on {listed(old)}, made by an old form of weight_norm: nn.utils.parametrizations has one to see"
         )
     return {key: actions for key, actions in found.items() if key not in data}
+
+
+def _around_zero(parameters: dict[int, nn.Parameter], found: dict[int, tuple[Action, ...]]) -> dict[int, tuple[Action, ...]]:
+    """Return what is L2-SP and looks like L2: of a parameter that is zero, as the weights around which it is pulled then are."""
+    strengths = {action.lam for actions in found.values() for action in actions if action.kind == "l2_sp"}
+    return {
+        key: (Action("l2_sp", "loss", actions[0].lam),)
+        for key, actions in found.items()
+        if len(actions) == 1 and actions[0].kind == "l2" and actions[0].lam in strengths and not parameters[key].any()
+    }
 
 
 def _acting(parameters: dict[int, nn.Parameter], at: Sequence[dict[int, torch.Tensor]]) -> set[int]:

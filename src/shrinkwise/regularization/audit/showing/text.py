@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from shrinkwise.regularization.audit.table import CAPTION, HEADER, Line
+from shrinkwise.regularization.audit.showing.table import CAPTION, HEADER, Line
 
 if TYPE_CHECKING:
     from shrinkwise.regularization.audit.finding import Finding

@@ -16,8 +16,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shrinkwise.regularization.audit.groups import peak_lr
-from shrinkwise.regularization.audit.laws import Laws, laws_of
-from shrinkwise.regularization.audit.trial import CannotRebuildError, Change, Trial, with_lr
+from shrinkwise.regularization.audit.measuring.laws import Laws, laws_of
+from shrinkwise.regularization.audit.measuring.trial import CannotRebuildError, Change, Trial, with_lr
 from shrinkwise.regularization.rules.snapshot import local
 from shrinkwise.seeding import torch_generator
 
@@ -130,7 +130,8 @@ def _block(parameter: nn.Parameter) -> torch.Tensor:
     """Return a few values of a parameter, with its number of dimensions; of a typical size where it has none or next to zeros."""
     values = local(parameter)
     # Spread over the whole: the first rows of an embedding may be special, and a pruned corner is no sample.
-    block = values[tuple(slice(0, None, max(1, n // _SIDE)) for n in values.shape)][(slice(0, _SIDE),) * values.dim()]
+    strides = [max(1, n // _SIDE) for n in values.shape]
+    block = values[tuple(slice(stride // 2, None, stride) for stride in strides)][(slice(0, _SIDE),) * values.dim()]
     if not values.is_meta and block.numel() and bool(block.isfinite().all()) and bool((block.abs() > _TINY).any()):
         return block.clone(memory_format=torch.contiguous_format)
     device = torch.device("cpu") if values.is_meta else values.device

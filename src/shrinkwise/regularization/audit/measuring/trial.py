@@ -18,8 +18,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shrinkwise.regularization.apply.stephook import StepHook, hooks_of
-from shrinkwise.regularization.audit.arithmetic import removed, squared_norm
-from shrinkwise.regularization.audit.attached import has_standin, on_standins
+from shrinkwise.regularization.audit.measuring.arithmetic import removed, squared_norm
+from shrinkwise.regularization.audit.measuring.attached import has_standin, on_standins
 from shrinkwise.seeding import isolated_rng
 
 Hooks = Literal["all", "ours", "none"]
@@ -153,7 +153,7 @@ def step(optimizer: Optimizer, prepare: Callable[[], None], *, with_closure: boo
     parameters = inspect.signature(type(optimizer).step).parameters
     needs_closure = "closure" in parameters and parameters["closure"].default is inspect.Parameter.empty
     if needs_closure or with_closure:
-        optimizer.step(closure)  # type: ignore[arg-type,return-value]
+        optimizer.step(closure)  # type: ignore[arg-type]
     else:
         optimizer.step()
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.audit.forwards import watched
+from shrinkwise.regularization.audit.measuring.forwards import watched
 from shrinkwise.regularization.rules.snapshot import Snapshot, local
 from shrinkwise.seeding import isolated_rng, torch_generator
 
@@ -55,7 +55,7 @@ def scale_invariant(
     noise = eps * sum(float(tensor.double().norm()) for tensor in reference)
     found = set()
     for parameter in parameters:
-        values = local(parameter)
+        values = local(parameter).data  # written without a trace in its version: a graph that somebody holds stays good
         before = values.clone()
         direction = torch.randn(values.shape, generator=torch_generator("audit", "direction")).to(values.device, values.dtype)
         direction *= before.norm() / direction.norm()

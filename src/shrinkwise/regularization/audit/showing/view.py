@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shrinkwise.errors import MissingExtraError
-from shrinkwise.regularization.audit.table import CAPTION, HEADER
+from shrinkwise.regularization.audit.showing.table import CAPTION, HEADER
 
 if TYPE_CHECKING:
     from pandas import DataFrame as DataFrame

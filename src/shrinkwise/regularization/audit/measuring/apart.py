@@ -15,7 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from shrinkwise.errors import SettingError
-from shrinkwise.regularization.audit.forwards import Forwards, tensors_in, watched
+from shrinkwise.regularization.audit.measuring.forwards import Forwards, tensors_in, watched
 from shrinkwise.seeding import isolated_rng, torch_generator
 
 Loss = Callable[[nn.Module, Any], torch.Tensor]
@@ -30,7 +30,8 @@ def evaluate(model: nn.Module, loss: Loss, inputs: Any) -> torch.Tensor:
     """
     mend = "give a callable that takes the model and the inputs and returns the loss: loss=lambda model, batch: ..."
     try:
-        with isolated_rng("audit", "loss"):
+        # A loss may take gradients itself, as a gradient penalty does.
+        with isolated_rng("audit", "loss"), torch.enable_grad():
             value = loss(model, inputs)
     except Exception as error:
         raise SettingError(
@@ -61,7 +62,7 @@ def gradients_apart(
     Raises:
         SettingError: The loss raised an error, or gave something else than one number.
     """
-    with watched(model) as forwards, _Apart(model, scale, forwards, from_weights) as apart, torch.enable_grad():
+    with watched(model) as forwards, _Apart(model, scale, forwards, from_weights) as apart:
         value = evaluate(model, loss, inputs)
     leaves = {key: leaf for key, leaf in apart.leaves.items() if leaf.requires_grad}
     if not leaves or not value.requires_grad:
@@ -184,7 +185,7 @@ def _changed(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def old_reparametrisations(model: nn.Module) -> Iterator[str]:
-    """Yield the names of weights that ``nn.utils.weight_norm`` and ``spectral_norm`` compute: plain tensors that no leaf can reach."""
+    """Yield the names of weights that the old ``weight_norm`` and ``spectral_norm`` compute: plain tensors that no leaf reaches."""
     for name, module in model.named_modules():
         for hook in module._forward_pre_hooks.values():
             if type(hook).__module__ in ("torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm"):

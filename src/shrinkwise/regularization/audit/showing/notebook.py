@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from shrinkwise.regularization.audit.table import CAPTION, HEADER, Line
+from shrinkwise.regularization.audit.showing.table import CAPTION, HEADER, Line
 
 if TYPE_CHECKING:
     from shrinkwise.regularization.audit.finding import Finding

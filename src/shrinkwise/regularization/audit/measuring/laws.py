@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from shrinkwise.regularization.audit.trial import Trial, with_lr
+from shrinkwise.regularization.audit.measuring.trial import Trial, with_lr
 
 _SHORT_LR = 1e-6
 _SHORT_STEPS = 6
@@ -72,8 +72,11 @@ def laws_of(trial: Trial, blocks: dict[int, torch.Tensor]) -> dict[int, Laws]:
 
 
 def is_same_fraction(once: float, twice: float) -> bool:
-    """Whether a weight and its double lose the same fraction; what does not act in proportion differs by a factor of about two."""
-    return abs(once - twice) <= 0.2 * abs(once)
+    """Whether a weight and its double lose the same fraction; what does not act in proportion differs by a factor of about two.
+
+    Of what is no number nothing is said against it.
+    """
+    return not abs(once - twice) > 0.2 * abs(once)
 
 
 def _by_others_hooks(trial: Trial, blocks: dict[int, torch.Tensor], once: dict[int, float] | None = None) -> dict[int, float]:
@@ -90,8 +93,7 @@ def _shortly(
 
     def short(options: dict[str, Any]) -> dict[str, Any]:
         changed = with_lr(options, _SHORT_LR)
-        if isinstance(options.get("weight_decay"), float):
-            # Of few digits.
+        if options.get("weight_decay"):
             changed["weight_decay"] = abs(_signed_decay(options)) if has_decay else 0.0
         return changed
 

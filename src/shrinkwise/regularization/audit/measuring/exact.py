@@ -13,9 +13,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shrinkwise.regularization.apply.stephook import StepHook, hooks_of
-from shrinkwise.regularization.audit.arithmetic import removed, squared_norm
-from shrinkwise.regularization.audit.laws import is_same_fraction
-from shrinkwise.regularization.audit.trial import step
+from shrinkwise.regularization.audit.measuring.arithmetic import removed, squared_norm
+from shrinkwise.regularization.audit.measuring.laws import is_same_fraction
+from shrinkwise.regularization.audit.measuring.trial import step
 from shrinkwise.regularization.rules.snapshot import Snapshot, local
 
 

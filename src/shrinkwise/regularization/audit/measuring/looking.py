@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from shrinkwise.regularization.audit.apart import Loss, evaluate
-from shrinkwise.regularization.audit.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
-from shrinkwise.regularization.audit.invariance import call, scale_invariant
-from shrinkwise.regularization.audit.loss_terms import terms_in_loss
+from shrinkwise.regularization.audit.measuring.apart import Loss, evaluate
+from shrinkwise.regularization.audit.measuring.frozen_rows import hooked, padding_rows, rows_zeroed_by_hooks
+from shrinkwise.regularization.audit.measuring.invariance import call, scale_invariant
+from shrinkwise.regularization.audit.measuring.loss_terms import terms_in_loss
 from shrinkwise.regularization.audit.reading import Evidence
 from shrinkwise.regularization.rules.snapshot import Snapshot, is_sharded, only_looking
 
@@ -64,7 +64,7 @@ def invariance_of(
     return {id(parameter): id(parameter) in invariant for parameter in parameters}
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def without_wrappers(model: nn.Module) -> nn.Module:
     """Look through wrappers that only pass on: a forward pass inside one process needs none of them."""
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shrinkwise.regularization.audit.apart import Loss, evaluate, gradients_of
+from shrinkwise.regularization.audit.measuring.apart import Loss, evaluate, gradients_of
 from shrinkwise.regularization.rules.snapshot import local
 
 
@@ -52,8 +52,7 @@ def rows_zeroed_by_hooks(model: nn.Module, loss: Loss, inputs: Any) -> dict[int,
         SettingError: The loss raised an error, or gave something else than one number.
     """
     parameters = hooked(model)
-    with torch.enable_grad():
-        value = evaluate(model, loss, inputs)
+    value = evaluate(model, loss, inputs)
     if not value.requires_grad:
         return {}
     before: dict[int, torch.Tensor] = {}
