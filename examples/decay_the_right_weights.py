@@ -26,3 +26,7 @@ optimizer.step()
 for (name, parameter), old in zip(model.named_parameters(), before, strict=True):
     share = 1 - parameter.detach().norm() / old.norm() if old.norm() else 0.0
     print(f"{name:10} shrank by {share:.1e}")
+
+# The same, measured on stand-ins for any model and optimiser, with what is likely wrong first.
+print()
+print(sw.audit(model, optimizer).to_text(100))

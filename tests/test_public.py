@@ -9,7 +9,7 @@ import pytest
 
 import shrinkwise as sw
 
-EXTRAS = ("scipy", "sklearn", "pandas", "pydantic", "sqlalchemy", "typer", "rich", "jinja2", "plotly", "matplotlib", "loky")
+EXTRAS = ("scipy", "sklearn", "pandas", "pydantic", "sqlalchemy", "typer", "rich", "jinja2", "plotly", "matplotlib", "loky", "transformers", "lightning")
 BLOCK_EXTRAS = f"import sys\nsys.modules.update(dict.fromkeys({EXTRAS!r}))\n"
 
 
@@ -41,9 +41,14 @@ def test_the_regularization_wing_works_with_torch_and_numpy_alone():
         "optimizer = torch.optim.AdamW(sw.param_groups(model, weight_decay=0.05), lr=1e-3)\n"
         "print([group['weight_decay'] for group in optimizer.param_groups], sw.convert(0.01, 'keras', 'half').value)\n"
         "print(sw.Regularizer(l2=0.1).bind(model).value() > 0, sw.L2(0.1))\n"
+        "sw.Regularizer(l1=0.1, schedule=sw.schedules.Cosine(10)).bind(model).attach(optimizer, form='proximal')\n"
+        "model(torch.ones(2, 3)).sum().backward(); optimizer.step()\n"
+        "seen = sw.audit(model, optimizer)\n"
+        "print(seen.to_text(200).splitlines()[0], seen['0.weight'].role, sw.rescale(0.1, 'adamw', lr=(1e-3, 2e-3)).value)\n"
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["[0.05, 0.0] 0.02", "True L2(lam=0.1)"]
+    headline = "Sequential with AdamW: 4 parameters, 26 values. Regularised: 2 parameters, 20 values."
+    assert done.stdout.splitlines() == ["[0.05, 0.0] 0.02", "True L2(lam=0.1)", f"{headline} weight 0.05"]
 
 
 def test_what_needs_the_extra_says_so_in_one_message():

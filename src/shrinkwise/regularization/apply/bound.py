@@ -26,6 +26,7 @@ from shrinkwise.regularization.strength.schedules import Schedule
 class Handle:
     """Ends what was attached.
 
+    >>> from shrinkwise.regularization.apply import Regularizer
     >>> model = nn.Linear(2, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> handle = Regularizer(l2=0.1).bind(model).attach(optimizer)
