@@ -145,7 +145,7 @@ MISTAKES = {
     "no such name": ("audit own_train:mkae", ["own_train has no 'mkae'", "Did you mean 'make'?"]),
     "no factory": ("audit own_train:size", ["own_train:size is a int", "cannot be called"]),
     "a model where a factory belongs": ("audit own_train:model", ["own_train:model is a Linear"]),
-    "a factory that fails": ("audit own_train:make_wrongly", ["raised an error: ValueError: no data here. See"]),
+    "a factory that fails": ("audit own_train:make_wrongly", ["raised an error at own_train.py:22: ValueError: no data here. See"]),
     "a factory that asks for something": ("audit own_train:make_of", ["TypeError", "'size'"]),
     "a factory that leaves": ("audit own_train:leave", ["SystemExit: 3"]),
     "a factory of nothing": ("audit own_train:make_nothing", ["returned what cannot be audited, got NoneType"]),

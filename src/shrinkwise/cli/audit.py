@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -33,6 +36,7 @@ def audit(
 
     The factory is called without arguments. It returns a model, a tuple of a model and its optimisers, a LightningModule or a
     Hugging Face Trainer; or a dict with one of these under "model" and, as sw.audit takes them, "optimizer", "inputs" and "loss".
+    The module is imported, so what a script does at import time is done: put training under if __name__ == "__main__":.
     Example: shrinkwise audit train:make --exact
     """
     # What the user's own code prints is none of the answer.
@@ -73,7 +77,7 @@ def _made(path: str) -> Any:
     Raises:
         SettingError: It cannot be imported, is no factory, or raised an error.
     """
-    module_name, colon, name = path.partition(":")
+    module_name, colon, name = path.removeprefix("./").partition(":")
     if not (module_name and colon and name):
         raise SettingError(f"{path!r} names no factory", "a module and a factory are parted by a colon", _MEND)
     with _importable_folder():
@@ -81,8 +85,10 @@ def _made(path: str) -> Any:
         factory, holder = module, module_name
         for part in name.split("."):
             if not hasattr(factory, part):
-                known = [other for other in vars(factory) if not other.startswith("_")] if hasattr(factory, "__dict__") else []
-                raise SettingError(f"{holder} has no {part!r}", "it defines no such name", did_you_mean(part, known))
+                known = _own_names(factory)
+                raise SettingError(
+                    f"{holder} has no {part!r}", "it defines no such name", did_you_mean(part, known) if known else _MEND
+                )
             factory, holder = getattr(factory, part), part
         if not callable(factory) or isinstance(factory, nn.Module):
             raise SettingError(f"{path} is a {type(factory).__name__}", "it cannot be called to make what is audited", _MEND)
@@ -92,7 +98,30 @@ def _made(path: str) -> Any:
             raise
         except (Exception, SystemExit) as error:
             cause = f"{type(error).__name__}: {error}".removesuffix(".")
-            raise SettingError(f"{path} raised an error", cause, "see that it runs by itself, without arguments") from error
+            raise SettingError(
+                f"{path} raised an error{_where(error)}", cause, "see that it runs by itself, without arguments"
+            ) from error
+
+
+def _own_names(holder: Any) -> list[str]:
+    """Return what can be a factory in a module or a class, without what a module has imported."""
+    names = [name for name in getattr(holder, "__dict__", ()) if not name.startswith("_")]
+    if not inspect.ismodule(holder):
+        return names
+    own = [name for name in names if getattr(getattr(holder, name), "__module__", None) == holder.__name__]
+    return [name for name in own if inspect.isfunction(getattr(holder, name)) or inspect.isclass(getattr(holder, name))]
+
+
+def _where(error: BaseException) -> str:
+    """Return file and line of the innermost frame that is in no library, such as `` at train.py:12``."""
+    library = Path(sysconfig.get_path("stdlib"))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        is_library = file.is_relative_to(library) or {"site-packages", "dist-packages"} & set(file.parts)
+        if file.is_file() and not is_library and frame.filename != __file__:
+            here = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+            return f" at {here}:{frame.lineno}"
+    return ""
 
 
 def _imported(name: str) -> Any:

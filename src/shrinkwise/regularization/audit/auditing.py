@@ -21,6 +21,7 @@ from shrinkwise.regularization.audit.measuring.attached import (
     has_standin,
     needs_whole_weights,
     penalised_as_wholes,
+    penalised_by_gradients,
 )
 from shrinkwise.regularization.audit.measuring.exact import step_exactly
 from shrinkwise.regularization.audit.measuring.looking import invariance_of, look_at_loss, without_wrappers
@@ -144,6 +145,7 @@ def _measure(subject: Subject, evidence: Evidence, not_checked: list[str], *, ex
         if any(p.is_meta for p in subject.model.parameters()):
             not_checked.append("the real step: parameters on the meta device have no values, so stand-ins were stepped for them")
     evidence.needs_whole = penalised_as_wholes(subject.optimizers)
+    evidence.by_gradient = penalised_by_gradients(subject.optimizers)
     for optimizer in subject.optimizers:
         name = type(optimizer).__name__
         try:

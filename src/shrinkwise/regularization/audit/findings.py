@@ -99,7 +99,9 @@ def _unknown_kind(seen: Seen) -> Iterator[Finding]:
 
 
 def _decayed_embedding(seen: Seen) -> Iterator[Finding]:
-    decayed = [p for p in seen.parameters if p.role == Role.EMBEDDING and p.is_regularised]
+    embeddings = [p for p in seen.parameters if p.role == Role.EMBEDDING and p.is_regularised]
+    # Decay of the rows that a step touches is the mend.
+    decayed = [p for p in embeddings if not p.actions or any(action.by != "touched_rows" for action in p.actions)]
     if decayed:
         message = "embeddings shrink, also rows that no batch touches"
         yield about(decayed, "decayed_embedding", message, "sw.param_groups leaves embeddings free", is_note=True)

@@ -28,6 +28,7 @@ class AuditedParameter:
         unrounded_shrink: The same on a stand-in in float64; None where it was not measured.
         lost_shrink: What it should lose at the highest learning rate of its schedule, where rounding swallows that; else 0.
         is_proportional: Whether a weight twice the size loses the same fraction; None where it was not measured.
+        is_rescaled: Whether the gradient of an attached penalty is divided by its own size, as Adam does.
         is_idle: Whether a declared decay was seen to do nothing, along with a gradient and over many steps either.
         is_unlike_standin: Whether the real step removed something else than that of a stand-in.
         is_scale_invariant: Whether the output stays when it is doubled; None where it was not tried.
@@ -50,6 +51,7 @@ class AuditedParameter:
     unrounded_shrink: float | None = None
     lost_shrink: float = 0.0
     is_proportional: bool | None = None
+    is_rescaled: bool = False
     is_idle: bool = False
     is_unlike_standin: bool = False
     is_scale_invariant: bool | None = None

@@ -26,7 +26,8 @@ class Evidence:
         standins: What each optimiser that could be rebuilt did to stand-ins, by the identity of the optimiser.
         real: What real steps removed.
         real_by_hooks: What of it step hooks removed that are not ours, and whether in proportion to the weight.
-        needs_whole: Identities of parameters with an attached penalty that stand-ins do not feel.
+        needs_whole: Identities of parameters with a penalty, attached or by rows, that stand-ins do not feel.
+        by_gradient: Identities of parameters with an attached penalty that goes through the optimiser as a gradient.
         attached: What step hooks of ours say that they do.
         in_loss: Penalties in the loss.
         frozen_rows: Rows that have no gradient.
@@ -37,6 +38,7 @@ class Evidence:
     real: dict[int, float] = field(default_factory=dict)
     real_by_hooks: dict[int, tuple[float, bool]] = field(default_factory=dict)
     needs_whole: frozenset[int] = frozenset()
+    by_gradient: frozenset[int] = frozenset()
     attached: dict[int, tuple[Action, ...]] = field(default_factory=dict)
     in_loss: dict[int, tuple[Action, ...]] = field(default_factory=dict)
     frozen_rows: dict[int, str] = field(default_factory=dict)
@@ -53,6 +55,7 @@ def read_parameter(placed: Placement, groups: Sequence[Group], evidence: Evidenc
     key, parameter = id(placed.parameter), placed.parameter
     measured = [found[key] for found in evidence.standins.values() if key in found]
     is_stepped = parameter.requires_grad or parameter.grad is not None
+    is_rescaled = is_stepped and key in evidence.by_gradient and any(one.laws.is_rescaling for one in measured)
     return AuditedParameter(
         name=placed.name,
         shape=tuple(parameter.shape),
@@ -64,23 +67,28 @@ def read_parameter(placed: Placement, groups: Sequence[Group], evidence: Evidenc
         declared_shrink=_together([group.declared_shrink for group in groups]) if evidence.has_optimizer else None,
         unrounded_shrink=_together([one.laws.unrounded for one in measured]) if measured else None,
         lost_shrink=max((one.lost for one in measured), default=0.0, key=abs),
-        is_proportional=all(one.laws.is_proportional for one in measured) if measured else None,
+        is_proportional=all(one.laws.is_proportional for one in measured) and not is_rescaled if measured else None,
+        is_rescaled=is_rescaled,
         is_idle=bool(measured) and all(one.laws.is_idle for one in measured),
         is_unlike_standin=_is_unlike_standin(placed, measured, evidence),
         is_frozen=placed.is_frozen,
         groups=tuple(group.label for group in groups),
         lr=groups[0].lr if groups else None,
         dtype=str(parameter.dtype).removeprefix("torch."),
-        **_measured_shrink(key, groups, measured, evidence),
+        **_measured_shrink(key, groups, measured, evidence, is_stepped=is_stepped),
     )
 
 
-def _measured_shrink(key: int, groups: Sequence[Group], measured: Sequence[Measured], evidence: Evidence) -> dict[str, Any]:
+def _measured_shrink(
+    key: int, groups: Sequence[Group], measured: Sequence[Measured], evidence: Evidence, *, is_stepped: bool
+) -> dict[str, Any]:
     if evidence.has_optimizer and not groups:
         return {"measured_shrink": 0.0, "measured_on": "no step"}
     if key in evidence.real and math.isfinite(evidence.real[key]):
         return {"measured_shrink": evidence.real[key], "measured_on": "real step"}
-    shrink = _together([one.shrink for one in measured]) if measured else None
+    # A stand-in is stepped without such a penalty, and what is left is not what a step removes.
+    is_seen = bool(measured) and not (is_stepped and key in evidence.needs_whole)
+    shrink = _together([one.shrink for one in measured]) if is_seen else None
     return {"measured_shrink": shrink, "measured_on": "stand-in" if shrink is not None else ""}
 
 
@@ -99,7 +107,8 @@ def _is_unlike_standin(placed: Placement, measured: Sequence[Measured], evidence
     key = id(placed.parameter)
     real, by_hooks = evidence.real.get(key, math.nan), evidence.real_by_hooks.get(key, (0.0, True))[0]
     unrounded = [one.laws.unrounded - one.laws.by_hooks for one in measured]
-    is_comparable = all(one.laws.is_proportional for one in measured) or real - by_hooks == 0
+    is_rescaled = key in evidence.by_gradient and any(one.laws.is_rescaling for one in measured)
+    is_comparable = (all(one.laws.is_proportional for one in measured) and not is_rescaled) or real - by_hooks == 0
     if not measured or key in evidence.needs_whole or not is_comparable:
         return False
     difference = abs(real - by_hooks - (_together(unrounded) or 0.0))

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.regularization.audit.found import Found
@@ -28,12 +28,15 @@ class Audit(Found):
     Prints as a table, in colour through rich, as HTML in a notebook.
     """
 
-    def __getitem__(self, name: str) -> AuditedParameter:
+    def __getitem__(self, name: Any) -> AuditedParameter:
         """Return a parameter by any of its names.
 
         Raises:
-            SettingError: There is none of that name.
+            SettingError: There is none of that name, or it is no name.
         """
+        if not isinstance(name, str):  # a loop over an audit asks for 0 too
+            cause = "the keys of an audit are names of parameters"
+            raise SettingError(f"the key is {name!r}", cause, "give a name, or go through audit.parameters")
         for parameter in self.parameters:
             if name in (parameter.name, *parameter.aliases):
                 return parameter

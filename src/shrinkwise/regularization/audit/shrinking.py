@@ -85,6 +85,32 @@ def _is_otherwise(parameter: AuditedParameter) -> bool:
     return not 0.5 < measured / declared < 2
 
 
+def _attached_not_decay(seen: Seen) -> Iterator[Finding]:
+    rescaled = [p for p in seen.parameters if p.is_rescaled and not p.is_frozen]
+    for label in dict.fromkeys(p.groups[0].partition("[")[0] for p in rescaled):
+        those = [p for p in rescaled if p.groups[0].partition("[")[0] == label]
+        message = f"a penalty attached to {label} as a gradient is not decay, what it removes is not in proportion to its strength"
+        mend = 'it divides the penalty\'s gradient by its own size; use attach(optimizer, form="decoupled")'
+        yield about(those, "l2_is_not_decay", message, mend)
+
+
+def _shrinks_too_far(seen: Seen) -> Iterator[Finding]:
+    far = [p for p in seen.parameters if _is_too_far(p)]
+    if far:
+        message = "a step removes the whole weight or more, so it turns it to zero or turns its sign"
+        yield about(far, "shrinks_too_far", message, "lower lr or the strength until lr times the strength is far below 1")
+
+
+def _is_too_far(parameter: AuditedParameter) -> bool:
+    """Whether it is decay that does it, or L2 as a gradient that is left as it is; not a hook, and no step of one length."""
+    pulls = any(action.kind in PULLS_TO_ZERO_ALIKE for action in parameter.actions)
+    if not pulls or parameter.is_frozen or parameter.is_idle or parameter.is_proportional is False:
+        return False
+    is_measured = parameter.measured_shrink is not None and not parameter.strength_by("hook")
+    shrink = parameter.measured_shrink if is_measured else parameter.declared_shrink
+    return shrink is not None and 1 - 1e-6 <= shrink < math.inf
+
+
 def _unlike_standin(seen: Seen) -> Iterator[Finding]:
     unlike = [p for p in seen.parameters if p.is_unlike_standin]
     if unlike:
@@ -123,7 +149,9 @@ CHECKS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     _decay_without_effect,
     _decay_at_times,
     _shrinks_otherwise,
+    _shrinks_too_far,
     _undeclared_shrink,
     _unlike_standin,
     _not_proportional,
+    _attached_not_decay,
 )

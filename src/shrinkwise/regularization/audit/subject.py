@@ -58,6 +58,12 @@ def read_subject(first: Any, optimizer: Any = None) -> Subject:
     model = getattr(first, "model", None)
     if isinstance(model, nn.Module) and callable(getattr(first, "create_optimizer", None)):
         return Subject(model, optimizers_in(_optimizer_of_trainer(first) if optimizer is None else optimizer))
+    if hasattr(first, "lightning_module") and type(first).__module__.partition(".")[0] in _WRAPPERS:
+        raise ModelError(
+            "got a Trainer of Lightning",
+            "the model and its optimisers belong to the LightningModule",
+            "give that: sw.audit(module)",
+        )
     raise ModelError(
         f"got {type(first).__name__}",
         "an audit looks at a model and its optimisers",
@@ -74,11 +80,17 @@ def optimizers_in(given: Any) -> tuple[Optimizer, ...]:
     found = list(dict.fromkeys(_walk(given)))
     if given is not None and not found:
         raise SettingError(
-            f"the optimiser is a {type(given).__name__}",
+            f"the optimiser is {_described(given)}",
             "what shrinks is read from a torch optimiser",
             "give a torch.optim.Optimizer, several in a list, or none at all",
         )
     return tuple(found)
+
+
+def _described(given: Any) -> str:
+    while isinstance(given, list | tuple) and len(given) == 1:
+        given = given[0]
+    return "None" if given is None else f"a {type(given).__name__}"
 
 
 def _walk(given: Any) -> Iterator[Optimizer]:

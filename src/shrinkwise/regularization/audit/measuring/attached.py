@@ -9,6 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from shrinkwise.regularization.apply.attach import Attached
+from shrinkwise.regularization.apply.rows import RowDecay
 from shrinkwise.regularization.apply.stephook import StepHook, Transferable, owners_at
 from shrinkwise.regularization.audit.action import Action
 
@@ -18,9 +19,12 @@ def actions_of_hooks(optimizers: Sequence[Optimizer]) -> dict[int, tuple[Action,
     found: dict[int, list[Action]] = {}
     for optimizer in optimizers:
         for owner in owners_at(optimizer):
-            by = "attach" if isinstance(owner, Attached) else "decay_rows"
             for term in owner.terms:
-                action = Action(term.penalty.kind, by, term.penalty.strength)
+                if isinstance(owner, Attached):
+                    action = Action(term.penalty.kind, "attach", term.penalty.strength)
+                else:
+                    is_touched = isinstance(owner, RowDecay) and owner.mode == "touched"
+                    action = Action("decay", "touched_rows" if is_touched else "decay_rows", term.penalty.strength)
                 found.setdefault(id(term.placement.parameter), []).append(action)
     return {key: tuple(actions) for key, actions in found.items()}
 
@@ -33,10 +37,22 @@ def needs_whole_weights(optimizer: Optimizer) -> tuple[str, ...]:
 
 
 def penalised_as_wholes(optimizers: Sequence[Optimizer]) -> frozenset[int]:
-    """Return the identities of parameters with an attached penalty that means nothing on a few elements."""
-    owners = [owner for optimizer in optimizers for owner in owners_at(optimizer) if isinstance(owner, Attached)]
-    batches = [batch for owner in owners for batch in owner.batches if not batch.penalty.is_elementwise]
-    return frozenset(id(parameter) for batch in batches for parameter in batch.parameters)
+    """Return the identities of parameters with a penalty, attached or by rows, that means nothing on a few elements."""
+    owners = [owner for optimizer in optimizers for owner in owners_at(optimizer)]
+    return frozenset(
+        term.key for owner in owners for term in owner.terms if not (isinstance(owner, Attached) and term.penalty.is_elementwise)
+    )
+
+
+def penalised_by_gradients(optimizers: Sequence[Optimizer]) -> frozenset[int]:
+    """Return the identities of parameters with an attached L2, L1 or both that go through the optimiser as a gradient.
+
+    LBFGS is left out: it minimises the sum of loss and penalty, whatever the length of its steps.
+    """
+    others = [optimizer for optimizer in optimizers if not isinstance(optimizer, torch.optim.LBFGS)]
+    owners = [owner for optimizer in others for owner in owners_at(optimizer) if isinstance(owner, Attached)]
+    coupled = [owner for owner in owners if owner.form == "coupled"]
+    return frozenset(term.key for owner in coupled for term in owner.terms if term.penalty.is_elementwise)
 
 
 def has_standin(hook: Any) -> bool:
