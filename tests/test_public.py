@@ -9,7 +9,21 @@ import pytest
 
 import shrinkwise as sw
 
-EXTRAS = ("scipy", "sklearn", "pandas", "pydantic", "sqlalchemy", "typer", "rich", "jinja2", "plotly", "matplotlib", "loky", "transformers", "lightning")
+EXTRAS = (
+    "scipy",
+    "sklearn",
+    "pandas",
+    "pydantic",
+    "sqlalchemy",
+    "typer",
+    "rich",
+    "jinja2",
+    "plotly",
+    "matplotlib",
+    "loky",
+    "transformers",
+    "lightning",
+)
 BLOCK_EXTRAS = f"import sys\nsys.modules.update(dict.fromkeys({EXTRAS!r}))\n"
 
 

@@ -84,7 +84,12 @@ def _acting(parameters: dict[int, nn.Parameter], at: Sequence[dict[int, torch.Te
         for key in at[0]
         if all(key in other for other in at)
     }
-    return {key for key, size in sizes.items() if size > 1e-7 * max(sizes.values()) or (size == 0 and at[0][key].any())}
+    largest = max(sizes.values(), default=0.0)
+    return {
+        key
+        for key, size in sizes.items()
+        if size > min(16 * torch.finfo(parameters[key].dtype).eps, 1e-2) * largest or (size == 0 and at[0][key].any())
+    }
 
 
 def _with_other_inputs(model: nn.Module, loss: Loss, inputs: Any, kept: Snapshot) -> dict[int, torch.Tensor] | None:
