@@ -143,6 +143,7 @@ MISTAKES = {
     "no such module in a package": ("audit own_package.nets:make", ["no module 'own_package.nets'"]),
     "a module that lacks another": ("audit own_broken:make", ["own_broken cannot be imported", "a_library_that_is_absent"]),
     "no such name": ("audit own_train:mkae", ["own_train has no 'mkae'", "Did you mean 'make'?"]),
+    "a path where a module belongs": ("audit ./own_train.py:make", ["Did you mean 'own_train'?"]),
     "no factory": ("audit own_train:size", ["own_train:size is a int", "cannot be called"]),
     "a model where a factory belongs": ("audit own_train:model", ["own_train:model is a Linear"]),
     "a factory that fails": ("audit own_train:make_wrongly", ["raised an error at own_train.py:22: ValueError: no data here. See"]),
@@ -170,6 +171,16 @@ def test_a_mistake_gives_one_message_and_code_2(name, capsys):
         assert part.lower() in messages[0].lower()
     assert set(Path.cwd().iterdir()) - before <= {Path.cwd() / "__pycache__"}
     assert sys.path == path
+
+
+def test_help_says_that_the_module_is_imported(capsys):
+    assert "imported" in shrinkwise("audit --help", capsys)[1]
+
+
+def test_only_what_a_module_defines_is_suggested(capsys):
+    said = shrinkwise("audit own_train:zzz", capsys)[2]
+    assert "make_model" in said
+    assert "torch" not in said
 
 
 def test_help_gives_an_example(capsys):
