@@ -10,11 +10,12 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 
 .PHONY: demo test check lint types imports docs bare examples clean
 
-demo: $(READY)
+demo: $(BASE)
 	$(BIN)/shrinkwise demo
 
 test: $(READY)
@@ -46,7 +47,8 @@ bare: $(READY)
 examples: $(READY)
 	@for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example" || exit 1; done
 
-$(READY): pyproject.toml constraints.txt
+# What the demo needs; tests and checks need more, among it the frameworks that they are held against.
+$(BASE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Shrinkwise needs Python 3.11 or newer, and $(PYTHON) is older. Name a newer one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
@@ -56,6 +58,11 @@ $(READY): pyproject.toml constraints.txt
 ifneq ($(TORCH_INDEX),)
 	@$(PIP) --index-url $(TORCH_INDEX) torch
 endif
+	@$(PIP) --editable '.[experiments]'
+	@touch $(BASE)
+
+$(READY): $(BASE)
+	@echo "Adding what tests and checks need (once; a few minutes)"
 	@$(PIP) --editable '.[experiments,dev,docs,frameworks]'
 	@touch $(READY)
 
