@@ -74,7 +74,7 @@ def _measure(optimizer: Optimizer, kept: Snapshot, sparse: frozenset[int], seen:
         run = partial(run, with_closure=True)
         try:
             moved = run()
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001  what it said at first is the better reason
             raise error from None
     drift = run(scale=0.0) if _has_state(optimizer) else dict.fromkeys(moved, 0.0)
     for key, along in moved.items():
