@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import gloo
 from problem import Problem
 
 LR, STEPS, ROWS = 0.1, 5, 20
@@ -113,7 +114,7 @@ def main(rank: int, folder: Path) -> None:
     for mode in ("touched", "catch_up"):
         differences["ddp", "rows", mode] = rows_differ(mode)
     torch.save(differences, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    gloo.leave()
 
 
 if __name__ == "__main__":

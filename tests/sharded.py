@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
 
+import gloo
 from architectures import ARCHITECTURES
 from shrinkwise.regularization.rules import place
 
@@ -64,7 +65,7 @@ def main(rank: int, store: str, file: Path) -> None:
     for name, make in MODELS.items():
         found[name] = {form: facts(wrap(make())) for form, wrap in FORMS.items()}
     file.write_text(json.dumps(found))
-    distributed.destroy_process_group()
+    gloo.leave()
 
 
 if __name__ == "__main__":

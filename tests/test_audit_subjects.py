@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -222,7 +223,7 @@ def test_ddp_like_wrapping_changes_no_name():
 def test_a_sharded_model_is_audited_and_left_sharded(tmp_path):
     """FSDP2 on one gloo process; what its forward pass puts in place is taken out again."""
     code = f"""
-import torch, torch.distributed as dist
+import gloo, torch, torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -243,7 +244,7 @@ for exact in (False, True):
     assert any("audit before sharding" in reason for reason in seen.not_checked)
 assert all(torch.equal(before[name], value.to_local()) for name, value in model.state_dict().items())
 step()
-dist.destroy_process_group()
+gloo.leave()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     assert done.returncode == 0, done.stderr
