@@ -1,0 +1,11 @@
+"""Ways to choose λ.
+
+Each gets ``train_many(runs) -> records`` as an argument and gives a Choice; nothing here launches, stores or draws.
+"""
+
+from shrinkwise.experiments.selection.choice import Choice, Cost, CurvePoint, Seen, Step, TrainMany
+from shrinkwise.experiments.selection.layers import LayerSensitivity, LayerStrength
+from shrinkwise.experiments.selection.objective import Objective
+from shrinkwise.experiments.selection.space import Space
+
+__all__ = ["Choice", "Cost", "CurvePoint", "LayerSensitivity", "LayerStrength", "Objective", "Seen", "Space", "Step", "TrainMany"]
