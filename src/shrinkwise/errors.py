@@ -68,8 +68,16 @@ class StoreError(ShrinkwiseError, RuntimeError):
     """An output folder cannot be used: it is unwritable, damaged, or belongs to another experiment."""
 
 
+class UnknownSettingError(SettingError, KeyError):
+    """A training function asks its trial for a setting that the trial does not have."""
+
+
 class WorkerError(ShrinkwiseError, RuntimeError):
     """A process that trained runs died; the runs that had ended are kept."""
+
+
+class TrainingError(ShrinkwiseError, RuntimeError):
+    """A training function gives nothing that can be judged, or no run ended in a way that says anything."""
 
 
 class MissingExtraError(ShrinkwiseError, ImportError):

@@ -6,6 +6,24 @@ Each gets ``train_many(runs) -> records`` as an argument and gives a Choice; not
 from shrinkwise.experiments.selection.choice import Choice, Cost, CurvePoint, Seen, Step, TrainMany
 from shrinkwise.experiments.selection.layers import LayerSensitivity, LayerStrength
 from shrinkwise.experiments.selection.objective import Objective
+from shrinkwise.experiments.selection.prior import prior, timescale_window
+from shrinkwise.experiments.selection.search import search
 from shrinkwise.experiments.selection.space import Space
+from shrinkwise.experiments.selection.sweep import sweep
 
-__all__ = ["Choice", "Cost", "CurvePoint", "LayerSensitivity", "LayerStrength", "Objective", "Seen", "Space", "Step", "TrainMany"]
+__all__ = [
+    "Choice",
+    "Cost",
+    "CurvePoint",
+    "LayerSensitivity",
+    "LayerStrength",
+    "Objective",
+    "Seen",
+    "Space",
+    "Step",
+    "TrainMany",
+    "prior",
+    "search",
+    "sweep",
+    "timescale_window",
+]

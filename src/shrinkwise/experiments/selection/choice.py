@@ -111,6 +111,10 @@ class Choice:
         path: Round by round, what was trained and what was believed.
         curves: Other settings (empty of λ) -> curve, where more than one such setting was searched, the chosen ones among them.
         notes: What a reader must know beside it.
+        name: The setting that holds λ.
+        default: λ that is kept where nothing beyond noise is to be gained, in the user's unit; None where it is not known.
+        metric: The validation metric that is chosen by.
+        is_higher_better: Whether more of it is better: the losses of runs and curves are then its values with the sign changed.
     """
 
     method: str
@@ -128,3 +132,7 @@ class Choice:
     path: tuple[Step, ...] = ()
     curves: tuple[tuple[Variant, tuple[CurvePoint, ...]], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    name: str = "l2"
+    default: float | None = None
+    metric: str = "loss"
+    is_higher_better: bool = False

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from shrinkwise.experiments.records import Setting, Variant
+
+_FLOORS = (1 / 6, 2 / 6, 3 / 6, 4 / 6)
+"""Where, within the range, penalties may begin to act."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class Space:
             first of each is the default's.
         fixed: Settings that every variant has.
         is_fixed: Whether the range may not be extended.
+        step: Distance of neighbouring λs, in decades.
     """
 
     low: float = 1e-6
@@ -32,6 +41,26 @@ class Space:
     others: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
     fixed: Mapping[str, Setting] = field(default_factory=dict)
     is_fixed: bool = False
+    step: float = 0.125
+
+    def lams(self) -> list[float]:
+        """Return the λs that may be chosen by rising value: none, the range in even steps, and the default.
+
+        >>> Space(low=0.01, high=1.0, default=0.05, step=0.5).lams()
+        [0.0, 0.01, 0.0316, 0.05, 0.1, 0.316, 1.0]
+        """
+        n = max(1, round(math.log10(self.high / self.low) / self.step))
+        inner = [_three_digits(value) for value in np.geomspace(self.low, self.high, n + 1)[1:-1]]
+        return sorted({0.0, self.low, *inner, self.high, self.default})
+
+    def combinations(self) -> list[dict[str, Setting]]:
+        """Return the other settings in every combination, the default's first."""
+        return [dict(zip(self.others, values, strict=True)) for values in itertools.product(*self.others.values())]
+
+    def variants(self) -> list[Variant]:
+        """Return everything that may be chosen, one combination of other settings after another, by rising λ."""
+        lams = self.lams()
+        return [self.variant(lam, **others) for others in self.combinations() for lam in lams]
 
     def variant(self, lam: float, **others: Setting) -> Variant:
         """Return the variant with a strength, and with other settings; those that are not given are the default's."""
@@ -42,3 +71,40 @@ class Space:
     def default_variant(self) -> Variant:
         """The variant that is kept where nothing beyond noise is to be gained."""
         return self.variant(self.default)
+
+    def lam_of(self, variant: Variant) -> float:
+        """Return the strength of a variant, in the user's unit."""
+        return float(variant[self.name])
+
+    def floors(self) -> list[float]:
+        """Return strengths below which all penalties may be alike: too weak to act."""
+        return [self.low * (self.high / self.low) ** share for share in _FLOORS]
+
+    def coordinates(self, variants: list[Variant]) -> npt.NDArray[np.float64]:
+        """Return the other settings as numbers, shape ``(variant, axis)``: one apart is about as far as curves keep a shape.
+
+        Positive numbers that span more than a factor of three, such as learning rates, lie as their logarithms do, a decade apart
+        being one; other numbers as they are, from the least to the largest being one; words are all one apart.
+        """
+        columns: list[npt.NDArray[np.float64]] = []
+        for name, values in self.others.items():
+            given = [variant[name] for variant in variants]
+            columns += _axis(given, values)
+        return np.column_stack(columns) if columns else np.zeros((len(variants), 0))
+
+    def extended(self, *, up: bool) -> Space:
+        """Return the space with one decade more at one end."""
+        return replace(self, high=_three_digits(self.high * 10)) if up else replace(self, low=_three_digits(self.low / 10))
+
+
+def _axis(given: list[Setting], values: tuple[Setting, ...]) -> list[npt.NDArray[np.float64]]:
+    if any(isinstance(value, str | bool) for value in values):
+        return [np.array([value == each for value in given]) / math.sqrt(2) for each in values]
+    numbers, ends = np.array(given, dtype=float), np.array(values, dtype=float)
+    if ends.min() > 0 and ends.max() > 3 * ends.min():
+        return [np.log10(numbers)]
+    return [(numbers - ends.min()) / (np.ptp(ends) or 1.0)]
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")

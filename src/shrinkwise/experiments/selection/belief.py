@@ -1,0 +1,149 @@
+"""What the runs so far say of every setting that may be chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shrinkwise.experiments.records import Setting, Status, Variant
+from shrinkwise.experiments.selection.choice import CurvePoint, Seen
+from shrinkwise.experiments.selection.curve import Posterior, fit
+from shrinkwise.experiments.selection.space import Space
+
+_TAIL = 0.05
+"""Share of the belief on each side of the interval of the best λ."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Reads losses so that differences add up: their logarithm, or, where some are not positive, a share of their spread."""
+
+    is_log: bool
+    unit: float = 1.0
+
+    @staticmethod
+    def of(losses: npt.NDArray[np.float64]) -> Scale:
+        """Choose the scale for the losses that were seen."""
+        if losses.min() > 0:
+            return Scale(is_log=True)
+        low, high = np.quantile(losses, [0.0, 0.5])
+        return Scale(is_log=False, unit=2 * float(high - low) or abs(float(high)) or 1.0)
+
+    def read(self, losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return losses on the additive scale."""
+        return np.log(losses) if self.is_log else losses / self.unit
+
+    def write(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return values of the additive scale as losses."""
+        return np.exp(values) if self.is_log else values * self.unit
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of the loss at every setting.
+
+    Attributes:
+        space: What may be chosen; ``variants`` are its settings in order.
+        posterior: The curve at those settings.
+        scale: How losses are read.
+        n_runs: Number of runs behind it.
+    """
+
+    space: Space
+    variants: list[Variant]
+    posterior: Posterior
+    scale: Scale
+    n_runs: int
+
+    @property
+    def best(self) -> int:
+        """Which setting has the least expected loss."""
+        return self.posterior.best
+
+    def index(self, variant: Variant) -> int:
+        """Return the place of a variant among the settings."""
+        return self.variants.index(variant)
+
+    def lam(self, setting: int) -> float:
+        """Return λ of a setting, in the user's unit."""
+        return self.space.lam_of(self.variants[setting])
+
+    def interval(self, chosen: int | None = None) -> tuple[float, float]:
+        """Return the 90 % interval of the best λ, in the user's unit, half a step wider on each side.
+
+        Where no penalty at all lies within it, its lower end is 0.
+
+        Args:
+            chosen: A setting that must lie within it; the best one if left out.
+        """
+        lams = np.array([self.lam(int(setting)) for setting in self.posterior.best_of_draws()])
+        low, high = np.quantile(lams, [_TAIL, 1 - _TAIL], method="nearest")
+        within = self.lam(self.best if chosen is None else chosen)
+        half = 10 ** (self.space.step / 2)
+        return float(min(low, within)) / half, float(max(high, within)) * half
+
+    def width(self) -> float:
+        """Return the width of the interval in decades, none counting as a decade under the range's lower end."""
+        low, high = self.interval()
+        least = self.space.low / 10
+        return math.log10(max(high, least)) - math.log10(max(low, least))
+
+    def gain(self, setting: int, over: int) -> tuple[float, float, float]:
+        """Return how much less the loss is than at another setting: its mean and the ends of its 90 % interval.
+
+        As a share of the loss where losses are read by their logarithm, else in units of their spread.
+        """
+        gains = self.posterior.draws[:, over] - self.posterior.draws[:, setting]
+        low, high = np.quantile(gains, [_TAIL, 1 - _TAIL])
+        return float(gains.mean()), float(low), float(high)
+
+    def most_to_gain(self, over: int) -> float:
+        """Return the end of the 95 % range of what any setting may gain over this one, on the additive scale."""
+        draws = self.posterior.draws
+        return float(np.quantile(draws[:, over] - draws.min(axis=1), 1 - _TAIL))
+
+    def curve(self, others: dict[str, Setting]) -> tuple[CurvePoint, ...]:
+        """Return the expected loss by rising λ, for one combination of other settings."""
+        at = [self.index(self.space.variant(lam, **others)) for lam in self.space.lams()]
+        low, high = self.posterior.band()
+        # On the log scale the mean over seeds is a geometric one; what is shown is the mean that people compute.
+        effects = self.posterior.seed_effects
+        factor = float(np.exp(effects).mean()) if self.scale.is_log else 1.0
+        ends = [self.scale.write(values[at]) * factor for values in (self.posterior.mean, low, high)]
+        return tuple(CurvePoint(self.lam(setting), *map(float, values)) for setting, *values in zip(at, *ends, strict=True))
+
+
+def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Belief | None:
+    """Return what the runs say, or None where none of them ended well.
+
+    A failed run says nothing. One that diverged says that its setting is worse than whatever is worth looking at.
+
+    Args:
+        space: What may be chosen; every run's setting is one of it.
+        seen: The runs so far.
+        rng: Where draws come from.
+    """
+    variants = space.variants()
+    runs = [run for run in seen if run.status in (Status.DONE, Status.DIVERGED)]
+    losses = np.array([run.loss if run.status is Status.DONE else math.nan for run in runs])
+    good = losses[np.isfinite(losses)]
+    if not len(good):
+        return None
+    scale = Scale.of(good)
+    y = np.where(np.isfinite(losses), scale.read(np.where(np.isfinite(losses), losses, good.max())), np.inf)
+    numbers = {seed: number for number, seed in enumerate(dict.fromkeys(run.seed for run in runs))}
+    posterior = fit(
+        np.array([space.lam_of(run.variant) for run in runs]),
+        np.array([numbers[run.seed] for run in runs]),
+        y,
+        at=np.array([space.lam_of(variant) for variant in variants]),
+        others=space.coordinates([run.variant for run in runs]),
+        at_others=space.coordinates(variants),
+        floors=space.floors(),
+        rng=rng,
+    )
+    return Belief(space, variants, posterior, scale, len(runs))

@@ -1,0 +1,170 @@
+"""λ chosen by full-length runs, spread over the seeds, where the curve could still have its least loss.
+
+No λ is ever judged by early epochs: a stronger penalty learns more slowly and wins late. Runs are chosen in rounds, so that those
+of a round can be trained side by side; all runs of a seed share split, starting weights and order of batches, so that what differs
+between them is what their settings do. Where the next ones go is drawn from the belief of where the best lies (Thompson, 1933).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from shrinkwise.experiments.records import Condition, RunKey, Variant
+from shrinkwise.experiments.selection.belief import Belief, believe
+from shrinkwise.experiments.selection.choice import Choice, Seen, Step, TrainMany
+from shrinkwise.experiments.selection.choosing import conclude
+from shrinkwise.experiments.selection.objective import Objective
+from shrinkwise.experiments.selection.space import Space
+from shrinkwise.experiments.selection.stopping import Stop, why_stop
+from shrinkwise.seeding import numpy_generator
+
+_RUNS_PER_SEED = 4
+_FIRST_PER_SEED = 2
+_EDGE = 0.25
+"""Share of the belief that the best lies at the end of the range, from which on the range is extended."""
+_MOST_EXTENSIONS = 3
+_GOLDEN = 0.6180339887498949
+
+
+def search(  # noqa: PLR0913  what trains, among what, by what; and how far
+    train_many: TrainMany,
+    space: Space,
+    objective: Objective,
+    *,
+    seeds: Sequence[int],
+    budget: int,
+    condition: Condition | None = None,
+    rule: str = "minimum",
+    margin: float = 0.02,
+    on_step: Callable[[Step], None] | None = None,
+) -> Choice:
+    """Choose λ by full-length runs.
+
+    Asked again with the same arguments and a ``train_many`` that gives the same records, it asks for the same runs.
+
+    Args:
+        train_many: Trains runs.
+        space: What may be chosen.
+        objective: What is minimised.
+        seeds: Seeds that may be used; with a small budget only the first few are, so that each has several runs.
+        budget: Most trainings in all, from 3.
+        condition: What the data are like.
+        rule: ``minimum``, or ``one-se``: the largest λ within one standard error of it.
+        margin: What counts as no difference, as a share of the loss.
+        on_step: Called after each round.
+    """
+    looking = _Looking(train_many, space, objective, tuple(seeds[: max(1, budget // _RUNS_PER_SEED)]), condition or Condition())
+    wanted, why = looking.first(budget), "a first look: strengths spread over the seeds"
+    stop: Stop | None = None
+    while wanted:
+        looking.train(wanted)
+        belief = looking.belief()
+        step = _step(wanted, why, belief)
+        looking.path.append(step)
+        if on_step:
+            on_step(step)
+        left = budget - len(looking.seen)
+        if belief is not None:
+            stop = why_stop(belief, margin, looking.default)
+        if left <= 0 or stop is not None:
+            break
+        wanted, why = looking.next(belief, left)
+    return conclude("search", looking.belief(), looking.seen, looking.path, stop=stop, rule=rule, margin=margin)
+
+
+class _Looking:
+    """A search under way: what may be chosen, what was seen, and the path."""
+
+    def __init__(
+        self, train_many: TrainMany, space: Space, objective: Objective, seeds: tuple[int, ...], condition: Condition
+    ) -> None:
+        self.train_many, self.space, self.objective, self.seeds, self.condition = train_many, space, objective, seeds, condition
+        self.seen: list[Seen] = []
+        self.path: list[Step] = []
+        self.n_extensions = 0
+
+    @property
+    def default(self) -> Variant:
+        return self.space.default_variant
+
+    def train(self, wanted: Sequence[tuple[Variant, int]]) -> None:
+        records = self.train_many([RunKey(variant, self.condition, seed) for variant, seed in wanted])
+        self.seen += [self.objective.see(record) for record in records]
+
+    def belief(self) -> Belief | None:
+        """Return what the runs so far say; the draws depend on their number alone, not on how the search came here."""
+        return believe(self.space, self.seen, numpy_generator("belief", len(self.seen)))
+
+    def first(self, budget: int) -> list[tuple[Variant, int]]:
+        """Spread the first runs evenly over the range, each seed's far apart; the default is among them."""
+        per_seed = _FIRST_PER_SEED if len(self.seeds) > 1 else min(3, budget)
+        n_seeds = len(self.seeds)
+        n = min(per_seed * n_seeds, budget)
+        lams, combinations = self.space.lams()[1:], self.space.combinations()
+        places = [round((k + 0.5) / n * (len(lams) - 1)) for k in range(n)]
+        runs: list[tuple[Variant, int]] = []
+        for k, place in enumerate(places):
+            others = combinations[int(k * _GOLDEN * len(combinations)) % len(combinations)]
+            runs.append((self.space.variant(lams[place], **others), self.seeds[k % n_seeds]))
+        return _with_default(runs, self.default, self.space)
+
+    def next(self, belief: Belief | None, left: int) -> tuple[list[tuple[Variant, int]], str]:
+        """Choose a run for each seed where the best may lie, the seeds with the fewest runs first."""
+        if belief is None:
+            return self.after_failure(left), "nothing ended well yet: other strengths"
+        if (up := self.edge(belief)) is not None:
+            self.space = self.space.extended(up=up)
+            self.n_extensions += 1
+            belief = self.belief() or belief
+        rng = numpy_generator("search", len(self.seen))
+        tried = {(run.variant, run.seed) for run in self.seen}
+        counts = Counter(dict.fromkeys(self.seeds, 0)) + Counter(run.seed for run in self.seen)
+        order = sorted(self.seeds, key=lambda seed: (counts[seed], self.seeds.index(seed)))
+        bests = belief.posterior.best_of_draws()
+        wanted: list[tuple[Variant, int]] = []
+        for seed in order[:left]:
+            free = [int(setting) for setting in bests if (belief.variants[setting], seed) not in tried]
+            if free:
+                wanted.append((belief.variants[free[rng.integers(len(free))]], seed))
+        low, high = belief.interval()
+        return wanted, f"where the least loss may lie: {low:.2g} to {high:.2g}"
+
+    def edge(self, belief: Belief) -> bool | None:
+        """Say whether the range should reach further up (True) or down (False); None where neither, or not allowed."""
+        if self.space.is_fixed or self.n_extensions >= _MOST_EXTENSIONS:
+            return None
+        lams = np.array([belief.lam(int(setting)) for setting in belief.posterior.best_of_draws()])
+        if (lams >= self.space.high).mean() > _EDGE:
+            return True
+        is_low = (lams > 0) & (lams <= self.space.low)
+        return False if is_low.mean() > _EDGE else None
+
+    def after_failure(self, left: int) -> list[tuple[Variant, int]]:
+        """Try weaker strengths, on the first seed, where nothing ended well."""
+        tried = {run.variant for run in self.seen}
+        free = [self.space.variant(lam) for lam in self.space.lams() if self.space.variant(lam) not in tried]
+        return [(variant, self.seeds[0]) for variant in free[: min(left, 2)]]
+
+
+def _with_default(runs: list[tuple[Variant, int]], default: Variant, space: Space) -> list[tuple[Variant, int]]:
+    """Put the default into the place of the run next to it, for one seed in four: the gain is measured against it."""
+    n = max(1, round(len({seed for _, seed in runs}) / 4))
+    nearest = sorted(range(len(runs)), key=lambda k: abs(space.lam_of(runs[k][0]) - space.lam_of(default)))
+    seeds: set[int] = set()
+    for k in nearest:
+        if len(seeds) < n and runs[k][1] not in seeds:
+            seeds.add(runs[k][1])
+            runs[k] = (default, runs[k][1])
+    return list(dict.fromkeys(runs))
+
+
+def _step(wanted: Sequence[tuple[Variant, int]], why: str, belief: Belief | None) -> Step:
+    if belief is None:
+        return Step(tuple(wanted), float("nan"), float("nan"), float("nan"), why)
+    low, high = belief.interval()
+    step = Step(tuple(wanted), belief.lam(belief.best), low, high, why)
+    return replace(step, low=0.0 if low < belief.space.low else low)
