@@ -63,7 +63,9 @@ endif
 
 $(READY): $(BASE)
 	@echo "Adding what tests and checks need (once; a few minutes)"
-	@$(PIP) --editable '.[experiments,dev,docs,frameworks]'
+	@$(PIP) --editable '.[experiments,evidence,dev,docs,frameworks]'
+# curvlinops brings torchvision without using it, and the one on PyPI cannot be imported beside a CPU torch: transformers then fails too.
+	@$(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $(READY)
 
 clean:

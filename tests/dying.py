@@ -20,9 +20,9 @@ def run_small(folder: Path) -> None:
 
 def append_for_ever(folder: Path) -> None:
     """Write the records of a finished small experiment again and again, one transaction each, once a sign has been given."""
-    plan = small_experiment().plan
+    keys = small_experiment().plan.runs()
     with Store(folder) as store:
-        records = store.records(plan)
+        records = store.records(keys)
         (folder / f"ready-{os.getpid()}").touch()
         while True:
             for record in records:

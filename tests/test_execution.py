@@ -86,12 +86,12 @@ def test_a_store_keeps_what_it_was_given(in_memory, tmp_path, uninterrupted):
     plan = small_experiment().plan
     with Store(None if in_memory else tmp_path) as store:
         store.claim(plan)
-        assert store.missing(plan) == plan.runs()
+        assert store.missing(plan.runs()) == plan.runs()
         for record in reversed(uninterrupted):
             store.append(record)
-        assert store.missing(plan) == []
-        assert [record.key for record in store.records(plan)] == plan.runs()
-        assert fingerprints(store.records(plan)) == fingerprints(uninterrupted)
+        assert store.missing(plan.runs()) == []
+        assert [record.key for record in store.records(plan.runs())] == plan.runs()
+        assert fingerprints(store.records(plan.runs())) == fingerprints(uninterrupted)
         assert store.plan() == plan
 
 
@@ -116,7 +116,7 @@ def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
         records = execute(experiment.plan, lambda plan: fail_once, store, LocalLauncher(1))
         assert [record.status for record in records if record.key == broken] == [Status.FAILED]
         assert "ZeroDivisionError" in records[3].message
-        assert store.missing(experiment.plan) == [broken]
+        assert store.missing(experiment.plan.runs()) == [broken]
     assert fingerprints(experiment.run(tmp_path, jobs=1).records) == fingerprints(uninterrupted)
 
 
@@ -305,7 +305,7 @@ def test_twenty_kills_of_a_process_that_does_nothing_but_commit_leave_every_reco
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
         connection.close()
         with Store(tmp_path) as store:
-            assert fingerprints(store.records(plan)) == expected
+            assert fingerprints(store.records(plan.runs())) == expected
 
 
 def children_of(pid: int) -> list[int]:

@@ -10,83 +10,32 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
+from table import LAMS, ORACLE_LAMS, ORACLE_SEEDS, REPEAT_SEEDS, Run, file_of, read, snap
 from tasks import TASKS, Task
 
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine import train_one
-from shrinkwise.experiments.records import Condition, Record, RunKey, Status, Variant
-
-FOLDER = Path(__file__).parents[2] / "runs" / "testbed"
-STEP = 3 / 16
-LAMS = (0.0, *(float(f"{10 ** (-6 + STEP * k):.6g}") for k in range(33)))
-ORACLE_LAMS = (0.0, *LAMS[1::2])
-ORACLE_SEEDS = tuple(range(8))
-REPEAT_SEEDS = tuple(range(8, 48))
+from shrinkwise.experiments.records import Condition, Record, RunKey, Variant
 
 
-@dataclass(frozen=True)
-class Run:
-    """What the bank keeps of one training.
-
-    Attributes:
-        lam: Strength, one of :data:`LAMS` or between them.
-        seed: Seed.
-        status: How it ended.
-        collapsed: Whether it learned nothing.
-        val_loss: Validation loss after each epoch.
-        test_loss: Test loss at the end; NaN unless done.
-        n_train: Training rows.
-        seconds: Wall time.
-    """
-
-    lam: float
-    seed: int
-    status: str
-    collapsed: bool
-    val_loss: tuple[float, ...]
-    test_loss: float
-    n_train: int
-    seconds: float
-
-    @staticmethod
-    def of(record: Record) -> Run:
-        """Reduce a record."""
-        done = record.last is not None
-        return Run(
-            lam=float(record.key.variant["l2"]),
-            seed=record.key.seed,
-            status=record.status.value,
-            collapsed=record.collapsed,
-            val_loss=record.curves["val_loss"],
-            test_loss=record.last.test["loss"] if done else float("nan"),
-            n_train=record.n_train,
-            seconds=record.seconds,
-        )
-
-    @property
-    def loss(self) -> float:
-        """Validation loss at the end; infinite for a run that diverged."""
-        return self.val_loss[-1] if self.status == Status.DONE else float("inf")
-
-
-def snap(lam: float) -> float:
-    """Return the λ of the table's grid, continued at both ends, that is nearest on the log scale; 0 stays 0.
-
-    >>> snap(0.0101), snap(0.0)
-    (0.01, 0.0)
-    """
-    if lam == 0:
-        return 0.0
-    k = round((math.log10(lam) + 6) / STEP)
-    return float(f"{10 ** (-6 + STEP * k):.6g}")
+def run_of(record: Record) -> Run:
+    """Reduce a record to what the table keeps."""
+    return Run(
+        lam=float(record.key.variant["l2"]),
+        seed=record.key.seed,
+        status=record.status.value,
+        collapsed=record.collapsed,
+        val_loss=record.curves["val_loss"],
+        test_loss=float("nan") if record.last is None else record.last.test["loss"],
+        n_train=record.n_train,
+        seconds=record.seconds,
+    )
 
 
 class Bank:
@@ -97,16 +46,9 @@ class Bank:
     """
 
     def __init__(self, name: str) -> None:
-        self.name, self.file = name, FOLDER / f"{name}.jsonl"
-        self.runs: dict[tuple[float, int], Run] = {}
+        self.name, self.file, self.runs = name, file_of(name), read(name)
         self._task: Task | None = None
         self._split: tuple[int, Split] | None = None
-        for line in self.file.read_text().splitlines() if self.file.exists() else []:
-            try:
-                run = Run(**json.loads(line))
-            except ValueError:
-                continue  # the last line of a killed process may be half a line
-            self.runs[run.lam, run.seed] = run
 
     def get(self, lam: float, seed: int) -> Run:
         """Return a run at the nearest λ of the grid, trained if need be."""
@@ -124,7 +66,7 @@ class Bank:
             self._task = TASKS[self.name]()
         if self._split is None or self._split[0] != seed:
             self._split = seed, self._task.split(seed)
-        run = Run.of(train_one(self._task.recipe, self._split[1], RunKey(Variant(l2=lam), Condition(), seed)))
+        run = run_of(train_one(self._task.recipe, self._split[1], RunKey(Variant(l2=lam), Condition(), seed)))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as file:
             file.write(json.dumps(asdict(run)) + "\n")
@@ -152,6 +94,8 @@ def main() -> None:
     parts: list[tuple[str, Sequence[float], Sequence[int]]] = [(name, ORACLE_LAMS, ORACLE_SEEDS) for name in TASKS]
     for seeds in _chunks(REPEAT_SEEDS[:n_seeds], 8):
         parts += [(name, LAMS, seeds) for name in TASKS]
+    # The λs between the oracle's come last: the oracle does without them, and the truth of a λ is over all seeds.
+    parts += [(name, LAMS, ORACLE_SEEDS) for name in TASKS]
     work = importlib.import_module("bank").fill  # by name, so that workers import it too
     with ProcessPoolExecutor(os.cpu_count(), timeout=3600) as pool:
         futures = [pool.submit(work, *part) for part in parts]

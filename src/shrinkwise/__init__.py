@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shrinkwise.experiments import data
+    from shrinkwise.experiments.comparing import compare
     from shrinkwise.experiments.experiment import Experiment
     from shrinkwise.experiments.grid import grid
     from shrinkwise.experiments.records import Condition, Record, Variant
     from shrinkwise.experiments.result import Result
+    from shrinkwise.experiments.trial import Trial
+    from shrinkwise.experiments.tuned import Tuned
+    from shrinkwise.experiments.tuning import tune
     from shrinkwise.experiments.verdict import verdict
     from shrinkwise.regularization.apply import (
         Bound,
@@ -50,10 +54,14 @@ _NAMES = {
         "schedule_decay",
     ),
     "regularization.audit": ("Audit", "audit"),
+    "experiments.comparing": ("compare",),
     "experiments.experiment": ("Experiment",),
     "experiments.grid": ("grid",),
     "experiments.records": ("Condition", "Record", "Variant"),
     "experiments.result": ("Result",),
+    "experiments.trial": ("Trial",),
+    "experiments.tuned": ("Tuned",),
+    "experiments.tuning": ("tune",),
     "experiments.verdict": ("verdict",),
     "experiments": ("data",),
 }
@@ -78,8 +86,11 @@ __all__ = [
     "Result",
     "Role",
     "RowDecay",
+    "Trial",
+    "Tuned",
     "Variant",
     "audit",
+    "compare",
     "convert",
     "count_steps",
     "data",
@@ -93,6 +104,7 @@ __all__ = [
     "rescale",
     "schedule_decay",
     "schedules",
+    "tune",
     "verdict",
 ]
 

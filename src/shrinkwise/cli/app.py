@@ -13,6 +13,7 @@ from shrinkwise.cli.audit import audit
 from shrinkwise.cli.compare import compare
 from shrinkwise.cli.convert import convert
 from shrinkwise.cli.demo import demo
+from shrinkwise.cli.tune import tune
 from shrinkwise.cli.verdict import verdict
 from shrinkwise.errors import SettingError, did_you_mean
 
@@ -41,6 +42,7 @@ def top(
 
 app.command()(demo)
 app.command()(compare)
+app.command()(tune)
 app.command()(verdict)
 app.command()(audit)
 app.command()(convert)

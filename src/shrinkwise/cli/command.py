@@ -1,17 +1,31 @@
-"""What ``compare`` and ``demo`` can be told beside the experiment: where to keep it, how many processes, how to print it."""
+"""What a command can be told beside the experiment: where to keep it, how many processes, how to print it."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from shrinkwise.experiments.spec import Count, Spec, Text
+from shrinkwise.experiments.spec import Spec
+from shrinkwise.experiments.spec_training import Count, Settings, Text
+from shrinkwise.experiments.spec_tune import FunctionSpec, TuneSpec
 
 
-class Command(Spec):
-    """An experiment's settings, and what the command does with it."""
+class Output(Settings):
+    """What a command does with an experiment's settings."""
 
     out: Text | None = Field(
         None, description="Folder for runs and report; a second call with the same folder goes on. runs/NAME if left out."
     )
     jobs: Count | None = Field(None, description="Worker processes; one a core if left out.")
     as_json: bool = Field(False, alias="json", description="Print one JSON document on standard output, and nothing else there.")
+
+
+class Command(Output, Spec):
+    """An experiment's settings, and what ``compare`` and ``demo`` do with it."""
+
+
+class TuneCommand(Output, TuneSpec):
+    """How λ of an experiment is chosen, and what ``tune`` does with it."""
+
+
+class FunctionCommand(Output, FunctionSpec):
+    """How λ of a training function is chosen, and what ``tune`` does with it."""

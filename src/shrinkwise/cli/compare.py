@@ -9,7 +9,7 @@ import typer
 
 from shrinkwise.cli.command import Command
 from shrinkwise.cli.flags import flags_of
-from shrinkwise.cli.output import note, print_answer, say_failures, shown_progress
+from shrinkwise.cli.output import note, print_answer, say_reasons, shown_progress
 from shrinkwise.experiments.result import check_free
 from shrinkwise.experiments.spec_messages import read_toml
 
@@ -45,8 +45,8 @@ def run(settings: dict[str, Any], *, name: str = "") -> None:
     experiment = command.experiment(dataset)
     name = name or f"{Path(command.data).stem}-{experiment.plan.short_name}"
     folder = Path(command.out).expanduser() if command.out else Path("runs") / name
-    check_free(folder, experiment.study)
+    check_free(folder, experiment.dataset.name)
     with shown_progress(folder) as progress:
         result = experiment.run(folder, jobs=command.jobs, progress=progress)
     print_answer(result, result.save(folder), as_json=command.as_json)
-    say_failures(result)
+    say_reasons(result.records)

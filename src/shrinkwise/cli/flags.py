@@ -13,18 +13,21 @@ from pydantic.fields import FieldInfo
 from shrinkwise.experiments.spec_messages import written
 
 
-def flags_of(settings: type[BaseModel]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command one flag for each field of ``settings``; the command is called with those that were given.
+def flags_of(*settings: type[BaseModel]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command one flag for each field of some settings classes; the command is called with those that were given.
 
     Text is handed on as it was typed: the settings class reads and checks it, as it does for a TOML file.
 
     Args:
-        settings: The class whose fields become flags.
+        settings: The classes whose fields become flags; of a field that several have the first one's help is shown.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        fields: dict[str, FieldInfo] = {}
+        for each in settings:
+            fields |= {name: field for name, field in each.model_fields.items() if name not in fields}
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        flags = [_parameter(name, field) for name, field in settings.model_fields.items()]
+        flags = [_parameter(name, field) for name, field in fields.items()]
         names = {parameter.name for parameter in own}
 
         def call(**values: Any) -> Any:

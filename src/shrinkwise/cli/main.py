@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from shrinkwise.errors import MissingExtraError, ShrinkwiseError
 
-_RESUMABLE = (["demo"], ["compare"])
+_RESUMABLE = (["demo"], ["compare"], ["tune"])
 _DONE, _OUR_FAULT, _USERS_MISTAKE, _INTERRUPTED = 0, 1, 2, 130
 
 

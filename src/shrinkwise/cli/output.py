@@ -6,14 +6,15 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from shrinkwise.experiments.progress import progress_bar
+from shrinkwise.experiments.records import Record, Status
 
 if TYPE_CHECKING:
     from shrinkwise.experiments.execution.resume import Progress
@@ -26,9 +27,14 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def shown_progress(folder: Path) -> Iterator[Progress]:
-    """Show runs done and time left on standard error, by a bar or, where none can move, by lines; yields what reports them."""
-    log = _Log(Console(stderr=True, highlight=False, soft_wrap=True), folder)
+def shown_progress(folder: Path, *, is_most: bool = False) -> Iterator[Progress]:
+    """Show runs done and time left on standard error, by a bar or, where none can move, by lines; yields what reports them.
+
+    Args:
+        folder: Where runs are kept.
+        is_most: Whether the number of all runs is the most that there may be.
+    """
+    log = _Log(Console(stderr=True, highlight=False, soft_wrap=True), folder, is_most=is_most)
     with progress_bar() as bar:
 
         def report(n_done: int, n_all: int) -> None:
@@ -41,21 +47,26 @@ def shown_progress(folder: Path) -> Iterator[Progress]:
 class _Log:
     """Says where it begins and, where no bar can move (a log, a pipe), a line at every tenth, with the time that is left."""
 
-    def __init__(self, console: Console, folder: Path) -> None:
-        self.console, self.folder = console, folder
+    def __init__(self, console: Console, folder: Path, *, is_most: bool) -> None:
+        self.console, self.folder, self.is_most = console, folder, is_most
         self.n_before: int | None = None
+        self.n_said = 0
         self.begun = 0.0
 
     def __call__(self, n_done: int, n_all: int) -> None:
         if self.n_before is None:
             self.n_before, self.begun = n_done, time.monotonic()
             self.console.print(self._beginning(n_done, n_all), markup=False)
-        elif not self.console.is_terminal and (n_done == n_all or n_done % max(1, n_all // 10) == 0):
+        elif n_done > self.n_said and not self.console.is_terminal and (n_done == n_all or n_done % max(1, n_all // 10) == 0):
             each_s = (time.monotonic() - self.begun) / (n_done - self.n_before)
-            left = f", about {each_s * (n_all - n_done):.0f} s left" if n_done < n_all else ""
+            most = "at most" if self.is_most else "about"
+            left = f", {most} {each_s * (n_all - n_done):.0f} s left" if n_done < n_all else ""
             self.console.print(f"{n_done} of {n_all} runs done{left}", markup=False)
+            self.n_said = n_done
 
     def _beginning(self, n_done: int, n_all: int) -> str:
+        if self.is_most:
+            return f"Runs are kept in {self.folder}{', which holds some already' if n_done else ''}."
         if n_done == n_all:
             return f"{self.folder} holds all {n_all} runs already; showing them."
         if n_done:
@@ -63,19 +74,24 @@ class _Log:
         return f"{n_all} runs, kept in {self.folder}."
 
 
+def print_document(document: dict[str, Any]) -> None:
+    """Print one JSON document on standard output."""
+    json.dump(document, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
 def print_answer(result: Result, page: Path | None, *, as_json: bool) -> None:
     """Print the answer, as tables or as JSON, and where the page lies, if one was written."""
     if as_json:
-        json.dump(result.document(), sys.stdout, indent=2, allow_nan=False)
-        sys.stdout.write("\n")
+        print_document(result.document())
     else:
         result.show(Console(highlight=False))
     if page:
         note(f"Report: {page}")
 
 
-def say_failures(result: Result) -> None:
+def say_reasons(records: Sequence[Record]) -> None:
     """Say on standard error why runs failed, if any did: each reason once."""
-    reasons = Counter(record.message for record in result.failures)
+    reasons = Counter(record.message for record in records if record.status is Status.FAILED)
     for reason, n in reasons.items():
-        note(f"{n} of {len(result.records)} runs failed: {reason}. The same command trains them again.")
+        note(f"{n} of {len(records)} runs failed: {reason}. The same command trains them again.")

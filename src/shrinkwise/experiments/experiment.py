@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
@@ -19,10 +18,11 @@ from shrinkwise.experiments.engine import NamedOptimizer, Recipe, metric_names
 from shrinkwise.experiments.engine.recipe import ModelFactory, OptimizerFactory
 from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, execute
 from shrinkwise.experiments.execution.resume import Progress
-from shrinkwise.experiments.grid import read_base, read_conditions, read_seeds, read_variants
+from shrinkwise.experiments.grid import check_comparable, read_base, read_conditions, read_rates, read_seeds, read_variants
 from shrinkwise.experiments.identity import models_identity, optimizer_identity
-from shrinkwise.experiments.progress import progress_bar
-from shrinkwise.experiments.records import Condition, Setting
+from shrinkwise.experiments.progress import shown
+from shrinkwise.experiments.rates import own_rates, rates_words, with_rates
+from shrinkwise.experiments.records import Condition, Setting, Variant
 from shrinkwise.experiments.rehearsal import Rehearsal, rehearse
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats.margin import margin_of
@@ -40,10 +40,14 @@ class Experiment:
         model: Makes a network from a variant: ``model(variant)``.
         data: A :class:`Dataset`, a pair ``(x, y)`` of tensors or arrays, a TensorDataset of two, or the name of a source.
         variants: Mappings from setting to value, as :func:`grid` makes them. ``l2`` is the strength of the penalty in ``unit``;
-            every other setting is the model's own to read.
+            every other setting is the model's own to read. An experiment without variants cannot be run, but tuned.
         conditions: Mappings with ``train_size`` and ``label_noise``; variants are compared within one.
-        base: What the others are compared against; if left out, the variant in which nothing is switched on, or else the first.
-        optimizer: Makes an optimiser from parameter groups, each of which states its ``weight_decay`` (as ``lam``).
+        base: What the others are compared against, and what a tuning starts from; if left out, the variant in which nothing is
+            switched on, or else the first.
+        optimizer: Makes an optimiser from parameter groups, each of which states its ``weight_decay`` (as ``lam``). A variant's
+            ``lr`` takes the place of its learning rate.
+        lr: Learning rates among which each variant, within each condition, is given its own best on validation loss before variants
+            are compared; None leaves the optimiser's.
         epochs: Passes over the training rows; the same for every variant.
         seeds: A number of seeds, or the seeds.
         batch_size: Rows of one optimiser step.
@@ -67,10 +71,11 @@ class Experiment:
         *,
         model: ModelFactory,
         data: Any,
-        variants: Iterable[Mapping[str, Setting]],
+        variants: Iterable[Mapping[str, Setting]] = (),
         conditions: Iterable[Mapping[str, Any] | Condition] = (Condition(),),
         base: Mapping[str, Setting] | None = None,
         optimizer: OptimizerFactory | None = None,
+        lr: float | Sequence[float] | None = None,
         epochs: int = 30,
         seeds: int | Sequence[int] = 10,
         batch_size: int = 64,
@@ -88,6 +93,7 @@ class Experiment:
         self.dataset: Dataset = as_dataset(data, task)
         self.variants = read_variants(variants)
         self.base = read_base(base, self.variants)
+        self.rates = read_rates(lr, self.variants)
         self.conditions = read_conditions(conditions)
         self.seeds = read_seeds(seeds)
         _check_counts(epochs=epochs, batch_size=batch_size, threads=threads)
@@ -119,54 +125,67 @@ class Experiment:
                 called with the number of runs done and of all runs.
 
         Raises:
+            SettingError: There are fewer than two variants.
             StoreError: The folder is unwritable, or belongs to another experiment.
             WorkerError: A process that trained died; what had ended is kept.
         """
+        check_comparable(self.variants)
         study, plan = self.study, self.plan
 
-        def trainer(kept: Plan) -> Trainer:
-            return Trainer(replace(self.recipe, threads=kept.means["threads"]), self.dataset)
+        with Store(None if out is None else Path(out)) as store, shown(progress) as report:
+            records = execute(plan, self.trainer, store, LocalLauncher(jobs), report)
+        rates = own_rates(records, self.select) if self.rates else None
+        return Result(study=study, records=tuple(records), base=self.base, rates=rates)
 
-        shown = nullcontext(progress) if callable(progress) else progress_bar() if progress else nullcontext()
-        with Store(None if out is None else Path(out)) as store, shown as report:
-            records = execute(plan, trainer, store, LocalLauncher(jobs), report)
-        return Result(study=study, records=tuple(records), base=self.base)
+    def trainer(self, kept: Plan) -> Trainer:
+        """Return what trains a run by the means of a plan."""
+        return Trainer(replace(self.recipe, threads=kept.means["threads"]), self.dataset)
+
+    @property
+    def trained(self) -> tuple[Variant, ...]:
+        """What is trained: every variant at every learning rate."""
+        return with_rates(self.variants, self.rates)
 
     @cached_property
     def rehearsal(self) -> Rehearsal:
         """What was made when everything that can be known to go wrong was tried."""
-        return rehearse(self.recipe, self.dataset, self.variants, self.conditions, self.seeds, self.metric)
+        return rehearse(self.recipe, self.dataset, self.trained, self.conditions, self.seeds, self.metric)
 
     @cached_property
     def plan(self) -> Plan:
         """The runs, and everything that their records depend on."""
-        recipe, made = self.recipe, self.rehearsal
-        return Plan(
-            variants=self.variants,
-            conditions=self.conditions,
-            seeds=self.seeds,
-            settings={
-                "data": self.dataset.fingerprint()[:16],
-                "model": models_identity(recipe.model, made.models),
-                "optimizer": optimizer_identity(recipe.optimizer, made.optimizer),
-                "epochs": recipe.epochs,
-                "batch_size": recipe.batch_size,
-                "unit": recipe.unit,
-                "apply_to": recipe.apply_to,
-            },
-            means={
-                "engine": "single",
-                "threads": recipe.threads,
-                "versions": {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")},
-            },
-        )
+        settings, means = self.identity(self.rehearsal), self.means
+        return Plan(variants=self.trained, conditions=self.conditions, seeds=self.seeds, settings=settings, means=means)
+
+    def identity(self, made: Rehearsal) -> dict[str, Any]:
+        """Return what makes it this experiment, by name; ``made`` is what its factories gave."""
+        recipe = self.recipe
+        return {
+            "data": self.dataset.fingerprint()[:16],
+            "model": models_identity(recipe.model, made.models),
+            "optimizer": optimizer_identity(recipe.optimizer, made.optimizer),
+            "epochs": recipe.epochs,
+            "batch_size": recipe.batch_size,
+            "unit": recipe.unit,
+            "apply_to": recipe.apply_to,
+        }
+
+    @property
+    def means(self) -> dict[str, Any]:
+        """By what it is trained, by name."""
+        versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+        return {"engine": "single", "threads": self.recipe.threads, "versions": versions}
 
     @cached_property
     def study(self) -> Study:
         """What is asked, of which data and which network."""
-        study = describe(self.recipe, self.dataset, self.rehearsal, len(self.seeds), self.extra_settings)
+        return self.study_of(self.rehearsal, len(self.seeds), rates_words(self.trained))
+
+    def study_of(self, made: Rehearsal, n_seeds: int, further: Mapping[str, Any]) -> Study:
+        """Return the study of runs on so many seeds; ``further`` settings are listed too."""
+        settings = {**further, **self.extra_settings}
         return replace(
-            study,
+            describe(self.recipe, self.dataset, made, n_seeds, settings),
             primary_metric=self.metric,
             select=self.select,
             margin=self.margin.value,

@@ -29,27 +29,72 @@ def grid(**axes: Iterable[Setting]) -> tuple[dict[str, Setting], ...]:
 
 
 def read_variants(variants: Iterable[Mapping[str, Setting]]) -> tuple[Variant, ...]:
-    """Return variants; one that stands twice, or none at all, is a mistake.
+    """Return variants; one that stands twice is a mistake.
 
     Raises:
-        SettingError: There are fewer than two variants, two are equal, or a strength or rate is out of range.
+        SettingError: Two are equal, or a strength or rate is out of range.
     """
-    read = tuple(Variant(**{name: _plain(value) for name, value in settings.items()}) for settings in variants)
+    read = tuple(read_variant(settings) for settings in variants)
     if len(set(read)) < len(read):
         twice = next(variant for variant in read if read.count(variant) > 1)
         raise SettingError(f"variant {twice.name} stands twice", "a variant is compared once", "leave one of them out")
-    if len(read) < 2:
-        raise SettingError(
-            f"the number of variants is {len(read)}", "a comparison takes at least two", "give another value of l2 or dropout"
-        )
-    for variant in read:
-        _check_range("l2", variant.get("l2", 0.0), float("inf"))
-        _check_range("dropout", variant.get("dropout", 0.0), 1.0)
     return read
+
+
+def read_variant(settings: Mapping[str, Setting]) -> Variant:
+    """Return one variant.
+
+    Raises:
+        SettingError: It is no mapping, or a strength or rate is out of range.
+    """
+    if not isinstance(settings, Mapping):
+        raise SettingError(f"a variant is {settings!r}", "a variant is a mapping", 'give such as {"l2": 0.01}')
+    variant = Variant(**{name: _plain(value) for name, value in settings.items()})
+    _check_range("l2", variant.get("l2", 0.0), float("inf"))
+    _check_range("dropout", variant.get("dropout", 0.0), 1.0)
+    _check_rate(variant.get("lr", 1.0))
+    return variant
+
+
+def check_comparable(variants: Sequence[Variant]) -> None:
+    """Make sure that there is something to compare.
+
+    Raises:
+        SettingError: There are fewer than two variants.
+    """
+    if len(variants) < 2:
+        raise SettingError(
+            f"the number of variants is {len(variants)}", "a comparison takes at least two", "give another value of l2 or dropout"
+        )
+
+
+def read_rates(rates: object, variants: Sequence[Variant]) -> tuple[Setting, ...]:
+    """Return learning rates by rising size: one, several, or none where the optimiser's own stays.
+
+    Raises:
+        SettingError: One is no positive number or stands twice, or the variants bring rates of their own.
+    """
+    if rates is None:
+        return ()
+    given = [rates] if isinstance(rates, str) or not isinstance(rates, Iterable) else list(rates)
+    read = [_plain(rate) for rate in given]
+    for rate in read:
+        _check_rate(rate)
+    if not read or len(set(read)) < len(read):
+        raise SettingError(f"lr is {rates}", "it lists learning rates, each once", "give such as lr=[0.01, 0.03, 0.1]")
+    if any("lr" in variant for variant in variants):
+        raise SettingError(
+            "lr is given beside variants with an lr of their own",
+            "each variant would be given its best of a list",
+            "leave one of the two out",
+        )
+    return tuple(sorted(read, key=float))
 
 
 def read_base(base: Mapping[str, Setting] | None, variants: Sequence[Variant]) -> Variant:
     """Return what the others are compared against: the variant that is named, or without anything switched on, or the first.
+
+    Where there are no variants it is the one that is named, or that without settings.
 
     Raises:
         SettingError: The one that is named is not among the variants.
@@ -57,9 +102,9 @@ def read_base(base: Mapping[str, Setting] | None, variants: Sequence[Variant]) -
     if base is not None and not isinstance(base, Mapping):
         raise SettingError(f"the base is {base!r}", "a variant is a mapping", 'give such as base={"l2": 0.01}')
     if base is None:
-        return next((variant for variant in variants if variant.is_base), variants[0])
+        return next((variant for variant in variants if variant.is_base), next(iter(variants), Variant()))
     named = Variant(**{name: _plain(value) for name, value in base.items()})
-    if named not in variants:
+    if variants and named not in variants:
         raise SettingError(
             f"the base is {named.name}", "it is not among the variants", did_you_mean(named.name, [each.name for each in variants])
         )
@@ -119,6 +164,11 @@ def _check_range(name: str, value: Setting, end: float) -> None:
             "it is no such number" if name == "dropout" else "a strength is a finite number and never negative",
             mend,
         )
+
+
+def _check_rate(value: Setting) -> None:
+    if isinstance(value, bool | str) or not 0 < value < float("inf"):
+        raise SettingError(f"lr is {value}", "a learning rate is a finite number above 0", "give such as 0.05")
 
 
 def _plain(value: Any) -> Setting:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from shrinkwise.experiments.execution.resume import Progress
+
+
+def shown(progress: Progress | bool) -> AbstractContextManager[Progress | None]:
+    """Return what gives, while its block lasts, what is to be called: the caller's own function, a bar, or nothing."""
+    if callable(progress):
+        return nullcontext(progress)
+    return progress_bar() if progress else nullcontext()
 
 
 @contextmanager

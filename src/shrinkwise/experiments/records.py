@@ -153,11 +153,13 @@ class Record:
         weight_norms: Layer name -> Euclidean norm of its weight matrix or filter after each epoch; the first entry is at the start.
         constant_loss: Training loss of the best constant predictor.
         last: Outcome of the last epoch's weights; None unless the run is done.
-        best_val: Outcome of the weights of the epoch with the least validation loss; None unless the run is done.
+        best_val: Outcome of the weights of the epoch with the least validation loss; None unless the run is done, and where only
+            the end of a run is known.
         test_rows: Which rows of the data set the test rows are, shape ``(n_test,)``, in the order of an outcome's examples.
         seconds: Wall time.
         threads: Threads that the run was allowed.
         message: What went wrong, where something did.
+        unread: Settings of the variant that a training function did not read; empty where a network is made of them.
     """
 
     key: RunKey
@@ -175,11 +177,16 @@ class Record:
     seconds: float
     threads: int
     message: str = ""
+    unread: tuple[str, ...] = ()
 
     @property
     def collapsed(self) -> bool:
-        """Whether the training loss ended within 5 % of the best constant predictor's: the network learned nothing."""
-        return self.status is Status.DONE and self.curves["train_loss"][-1] >= 0.95 * self.constant_loss
+        """Whether the training loss ended within 5 % of the best constant predictor's: the network learned nothing.
+
+        Of a training function, what it reported last is read so; never where it did not say what a constant predictor gives.
+        """
+        curve = self.curves.get("train_loss") or self.curves.get("val_reported") or ()
+        return self.status is Status.DONE and bool(curve) and curve[-1] >= 0.95 * self.constant_loss
 
     def outcome(self, select: str) -> Outcome:
         """Return the outcome that ``select`` names: ``last`` or ``best-val``."""

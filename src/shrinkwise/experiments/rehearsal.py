@@ -48,7 +48,8 @@ def rehearse(
     Raises:
         DataError: The data cannot carry a condition for some seed, or the metric cannot be measured on their test rows.
         ModelError: A network's outputs do not fit the task.
-        SettingError: A setting of the variants is read by nobody, or the optimiser takes no notice of ``weight_decay``.
+        SettingError: A setting of the variants is read by nobody, or the optimiser takes no notice of ``weight_decay``, or has no
+            learning rate where a variant brings one.
     """
     sizes = {condition: [len(choose_rows(dataset, condition, seed)[0]) for seed in seeds] for condition in conditions}
     largest = max(conditions, key=lambda condition: sizes[condition][0])
@@ -59,8 +60,10 @@ def rehearse(
     models = tuple(build_model(recipe, variant, seeds[0], rows) for variant in watched)
     for model in models:
         predict(recipe, model, rows)
-    _check_settings({"l2"}.union(*(variant.read for variant in watched)), variants)
-    return Rehearsal(split, models, _try_optimizer(recipe, models[0]))
+    _check_settings({"l2", "lr"}.union(*(variant.read for variant in watched)), variants)
+    optimizer = _try_optimizer(recipe, models[0])
+    _check_rates(optimizer, variants)
+    return Rehearsal(split, models, optimizer)
 
 
 class _Watched(Variant):
@@ -81,8 +84,8 @@ def _check_settings(read: set[str], variants: Sequence[Variant]) -> None:
         if name not in read:
             raise SettingError(
                 f"the setting {name!r} of the variants is read by nobody",
-                "the model was made without it, and it is not l2, which acts through the optimiser: it could have no effect",
-                did_you_mean(name, ["l2", *sorted(read - {"l2"})]),
+                "the model was made without it, and it is not l2 or lr, which act through the optimiser: it could have no effect",
+                did_you_mean(name, ["l2", "lr", *sorted(read - {"l2", "lr"})]),
             )
 
 
@@ -112,3 +115,13 @@ def _try_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
             "make an optimiser that has weight_decay, of the groups as they are given",
         )
     return optimizer
+
+
+def _check_rates(optimizer: Optimizer, variants: Sequence[Variant]) -> None:
+    own = next((variant["lr"] for variant in variants if "lr" in variant), None)
+    if own is not None and not all("lr" in group for group in optimizer.param_groups):
+        raise SettingError(
+            f"a variant has lr {own}",
+            f"{type(optimizer).__name__} has no learning rate that it could take the place of",
+            "leave lr out, or take an optimiser that has one",
+        )

@@ -13,6 +13,7 @@ import numpy as np
 
 from shrinkwise.errors import StoreError
 from shrinkwise.experiments import report
+from shrinkwise.experiments.rates import OwnRates
 from shrinkwise.experiments.records import Record, Status, Variant
 from shrinkwise.experiments.stats import Answer, Measurement, answer, measure
 from shrinkwise.experiments.study import Study
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-_FILES = ("answer.json", "report.html", "runs.csv", "table.csv", "table.md")
+_FILES = ("answer.json", "report.html", "runs.csv", "table.csv", "table.md", "curve.csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class Result:
         base: What variants are compared against; the variant without any penalty if left out, else the first one.
         maximize: Whether more of the primary metric is better; None for metrics that we know.
         test_rows: Seed -> which rows of the data set its test rows are, for measurements whose seeds cut their own.
+        rates: Which learning rate each variant is compared at, where each has its own; ``records`` are then the runs at all rates.
     """
 
     study: Study
@@ -45,6 +47,7 @@ class Result:
     base: Variant | None = None
     maximize: bool | None = None
     test_rows: Mapping[int | str, np.ndarray] | None = None
+    rates: OwnRates | None = None
 
     @cached_property
     def answer(self) -> Answer:
@@ -52,18 +55,36 @@ class Result:
         if not self.records:
             measured = self._named(self.measurements)
             return answer(measured, self.study, base=self.base, maximize=self.maximize, test_rows=self.test_rows)
-        last = self._named(measure(record, "last") for record in self.records)
-        stopped = self._named(measure(record, "best-val") for record in self.records)
+        judged = self.rates.records if self.rates else self.records
+        last = self._named(measure(record, "last") for record in judged)
+        # Of a training function only the end of a run is known.
+        has_best = all(record.best_val is not None for record in judged if record.status is Status.DONE)
+        stopped = self._named(measure(record, "best-val") for record in judged) if has_best else None
         rows: dict[int | str, np.ndarray] = {
             record.key.seed: record.test_rows for record in self.records if record.status is Status.DONE
         }
-        return answer(last, self.study, base=self.base, best_val=stopped, test_rows=rows if self.study.is_resampled else None)
+        said = answer(
+            last,
+            self.study,
+            base=self.base,
+            best_val=stopped,
+            maximize=self.maximize,
+            test_rows=rows if self.study.is_resampled else None,
+        )
+        return self.rates.told(said) if self.rates else said
+
+    @property
+    def _shown(self) -> tuple[Record, ...]:
+        """The records as a page shows them: those that are compared are called as in the answer."""
+        return self.rates.records + self.rates.others if self.rates else self.records
 
     def _named(self, measurements: Iterable[Measurement]) -> list[Measurement]:
-        """Call nothing "base" that is not the base: a variant without anything switched on is spelled out beside another base."""
-        if self.base is None or self.base.is_base:
-            return list(measurements)
-        return [replace(m, variant=m.variant.spelled_out()) if m.variant.is_base else m for m in measurements]
+        """Spell out a variant that has something switched off which the base has on: its short name would not say so."""
+        switched_on = [] if self.base is None else [name for name, value in self.base.items() if value]
+        return [
+            m if all(m.variant.get(name) for name in switched_on) else replace(m, variant=m.variant.spelled_out())
+            for m in measurements
+        ]
 
     def verdict(self) -> str:
         """Return the verdict, one sentence."""
@@ -102,7 +123,7 @@ class Result:
         Raises:
             StoreError: It cannot be written there.
         """
-        return _write(Path(path), report.page(self.answer, self.study, self.records))
+        return write(Path(path), report.page(self.answer, self.study, self._shown))
 
     def save(self, folder: str | Path) -> Path:
         """Write page, tables, runs and JSON into a folder, and return where the page lies.
@@ -111,17 +132,17 @@ class Result:
             StoreError: It cannot be written there, or the folder holds the answer of another experiment.
         """
         folder = Path(folder)
-        check_free(folder, self.study)
+        check_free(folder, self.study.data)
         texts = {
             "table.md": self.markdown(),
             "table.csv": report.csv(self.answer, self.study),
             "answer.json": json.dumps(self.document(), indent=2, allow_nan=False) + "\n",
-            "report.html": report.page(self.answer, self.study, self.records),
+            "report.html": report.page(self.answer, self.study, self._shown),
         }
         if self.records:
             texts["runs.csv"] = self.runs().to_csv(index=False)
         for name, text in texts.items():
-            _write(folder / name, text)
+            write(folder / name, text)
         return folder / "report.html"
 
     @property
@@ -137,7 +158,7 @@ class Result:
         return f"<p>{self.verdict()}</p>{html}"
 
 
-def check_free(folder: Path, study: Study) -> None:
+def check_free(folder: Path, data: str) -> None:
     """Make sure that nothing is written over: neither another experiment's answer, nor files that are none of ours.
 
     Raises:
@@ -152,15 +173,20 @@ def check_free(folder: Path, study: Study) -> None:
                 f"{folder} holds {taken[0]}", "that file is none of ours, and would be written over", "give another output folder"
             ) from None
         return
-    if there.get("data") != study.data:
+    if there.get("data") != data:
         raise StoreError(
             f"{folder} holds the answer of another experiment",
-            f"yours is of {study.data}, the one there of {there.get('data')}",
+            f"yours is of {data}, the one there of {there.get('data')}",
             "give another output folder",
         )
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
+    """Write a text file, and return where it lies.
+
+    Raises:
+        StoreError: It cannot be written there.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -2,208 +2,49 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from shrinkwise.errors import AllSettingsError, SettingError
-from shrinkwise.experiments.data import Dataset, load
-from shrinkwise.experiments.engine import NamedOptimizer
-from shrinkwise.experiments.engine.optimizers import DEFAULT_DECAY, DEFAULT_LR
+from shrinkwise.errors import SettingError
+from shrinkwise.experiments.data import Dataset
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.grid import grid
-from shrinkwise.experiments.models import MLPFactory
-from shrinkwise.experiments.spec_messages import message, name_of, written
-
-_ARTICLE_EVERY = 10
+from shrinkwise.experiments.spec_training import Listed, Rate, Rates, Strength, Training
 
 
-def _listed(value: Any) -> Any:
-    """Split ``"0, 0.1"`` at its commas; a single value becomes a list of one."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return list(value) if isinstance(value, list | tuple) else [value]
+class Spec(Training):
+    """Everything that ``shrinkwise compare`` can be told."""
 
-
-def _layers(value: Any) -> Any:
-    return [] if value == "none" else _listed(value)
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Listed = BeforeValidator(_listed)
-Text = Annotated[str, BeforeValidator(_as_text)]
-"""Text that a TOML file may also give as a number, or as a list that a flag would write with commas."""
-
-
-class Spec(BaseModel):
-    """Everything that ``shrinkwise compare`` can be told: field ``label_noise`` is the flag ``--label-noise`` and a TOML key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, validate_by_name=True, validate_by_alias=True)
-
-    data: str = Field(description="digits, mnist, a folder of IDX files (./mnist for one of that name), or an .npz or .csv file.")
-    classes: Text | None = Field(None, description="Classes to keep: 0-4, or 0,2,7, or names.")
-    target: Text | None = Field(None, description="CSV: the column to predict, by name or index (-1 is the last).")
-    no_header: bool = Field(False, description="CSV: the first line is data.")
-    groups: Text | None = Field(None, description="CSV: rows that share a value of this column are never on both sides of a split.")
-    task: Literal["classification", "regression"] | None = Field(
-        None, description="classification or regression; guessed, and said, if left out."
-    )
-    metric: Literal["accuracy", "loss", "f1", "auc", "rmse", "r2"] | None = Field(
-        None, description="What the verdict is about: accuracy, loss, f1, auc, rmse or r2."
-    )
-    train_size: Annotated[list[Count], Listed, Field(min_length=1)] | None = Field(
-        None, description="Training rows; a list makes conditions."
-    )
-    label_noise: Annotated[list[Share], Listed, Field(min_length=1)] = Field(
-        [0.0], description="Share of the training labels drawn anew, uniformly over the classes; a list makes conditions."
-    )
     l2: Annotated[list[Strength], Listed, Field(min_length=1)] = Field(
         [0.0, 0.01, 0.1, 1.0], description="Strengths of L2 to compare, in --unit; the first is the base where none is 0."
     )
     dropout: Annotated[list[Rate], Listed, Field(min_length=1)] = Field(
         [0.0], description="Dropout rates to compare, crossed with --l2."
     )
-    unit: Literal["half", "sum", "per_sample"] = Field(
-        "half", description="What a strength means: half: loss + λ/2·Σw²; sum: loss + λ·Σw²; per_sample: loss + λ/(2N)·Σw²."
-    )
-    apply_to: Literal["weights", "all"] = Field("weights", description="weights: matrices alone; all: biases too.")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="sgd, adam or adamw.")
-    decay: Literal["coupled", "decoupled"] | None = Field(
-        None, description="coupled: gradient + λ·w; decoupled: each step shrinks w by lr·λ. coupled, but for adamw."
-    )
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="Learning rate: 0.05 for sgd, else 0.001."
-    )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Momentum of sgd.")
-    batch_size: Count = Field(64, description="Rows of one optimiser step.")
-    epochs: Count = Field(30, description="Passes over the training rows, the same for every variant.")
-    seeds: Count = Field(10, description="Seeds; each cuts, starts and shuffles anew, the same for every variant.")
-    hidden: Annotated[list[Count], BeforeValidator(_layers)] = Field(
-        [128], description="Widths of the hidden layers: 128, or 128,128, or none."
-    )
-    select: Literal["last", "best-val"] = Field("last", description="Judge the last epoch, or that of best validation loss.")
-    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+    lr: Rates | None = Field(
         None,
-        description="What counts as the same: points of accuracy, f1, auc and hundredths of r2 (0.5); per cent of loss, rmse (2).",
+        description="Learning rate: 0.05 for sgd, else 0.001. A list: each variant gets its own best of it, on validation loss.",
     )
-    dropout_every: Count = Field(1, description="Dropout acts only at every K-th optimiser step.")
-    dropout_hold: Count = Field(1, description="A dropout mask is drawn every K steps, and held.")
-    dropout_backward: Literal["masked", "identity", "full"] = Field(
-        "masked", description="Backward pass of dropout: masked, identity or full (silenced neurons keep learning)."
-    )
-    dropout_article: bool = Field(False, description="The article's dropout: --dropout-every 10 --dropout-backward full.")
 
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Self:
-        """Check settings, from whatever source.
-
-        Raises:
-            AllSettingsError: One or more are wrong; every one of them is said.
-        """
-        wrong: set[str] = set()
-        errors: list[SettingError] = []
-        try:
-            spec = cls(**settings)
-        except ValidationError as error:
-            errors = [message(cls, details) for details in error.errors()]
-            wrong = {name_of(details) for details in error.errors()}
-            spec = cls(**{"data": "digits"} | {name: value for name, value in settings.items() if name not in wrong})
-        errors += [said for about, said in spec._contradictions() if not about & wrong]
-        if errors:
-            raise AllSettingsError(errors)
-        return spec
-
-    def _contradictions(self) -> Iterator[tuple[set[str], SettingError]]:
+    def contradictions(self) -> Iterator[tuple[set[str], SettingError]]:
         """Yield what is wrong between settings that are each sound, and which settings those are."""
-        if self.optimizer == "adamw" and self.decay == "coupled":
-            mend = "take optimizer adam for the coupled form"
-            yield (
-                {"optimizer", "decay"},
-                SettingError("decay is coupled under adamw", "AdamW is Adam with decoupled decay", mend),
-            )
-        if self.optimizer != "sgd" and "momentum" in self.model_fields_set:
-            yield (
-                {"optimizer", "momentum"},
-                SettingError(f"momentum is given for {self.optimizer}", "it is a setting of sgd alone", "leave it out"),
-            )
+        yield from super().contradictions()
         if len(set(self.l2)) * len(set(self.dropout)) < 2:
             mend = "give another value of l2 or dropout"
             yield {"l2", "dropout"}, SettingError("l2 and dropout make one variant", "a comparison takes at least two", mend)
-        forms = sorted(self.model_fields_set & {"dropout_every", "dropout_hold", "dropout_backward"})
-        if self.dropout_article and forms:
-            cause = f"it stands for dropout_every {_ARTICLE_EVERY} with dropout_backward full"
-            yield (
-                {"dropout_article", *forms},
-                SettingError(f"dropout_article is given beside {' and '.join(forms)}", cause, "give one or the other"),
-            )
-        if (self.dropout_article or forms) and not any(self.dropout):
-            given = "dropout_article" if self.dropout_article else forms[0]
-            yield (
-                {"dropout", given},
-                SettingError(f"{given} is given and no variant has dropout", "it would do nothing", "add such as --dropout 0,0.5"),
-            )
-
-    def load(self) -> Dataset:
-        """Read the data.
-
-        Raises:
-            DataError: They are absent, damaged, or cannot be read as asked.
-        """
-        return load(
-            self.data, classes=self.classes, target=self.target, header=not self.no_header, groups=self.groups, task=self.task
-        )
 
     def experiment(self, dataset: Dataset | None = None) -> Experiment:
         """Return the experiment that these settings describe; its data are loaded unless given."""
-        dataset = dataset or self.load()
-        dropout = {f"dropout_{name}": value for name, value in self._dropout_form().items()} if any(self.dropout) else {}
         return Experiment(
-            model=self._model(dataset),
-            data=dataset,
+            **self.training(dataset or self.load()),
             variants=grid(l2=self.l2, dropout=self.dropout),
             conditions=grid(train_size=self.train_size or [None], label_noise=self.label_noise),  # type: ignore[list-item]
-            optimizer=NamedOptimizer(
-                self.optimizer,
-                lr=self.lr or DEFAULT_LR[self.optimizer],
-                momentum=self.momentum,
-                decay=self.decay or DEFAULT_DECAY[self.optimizer],
-            ),
-            epochs=self.epochs,
-            seeds=self.seeds,
-            batch_size=self.batch_size,
-            unit=self.unit,
-            apply_to=self.apply_to,
-            metric=self.metric,
-            margin=self.margin,
-            select=self.select,
-            settings={"hidden": ", ".join(map(str, self.hidden)), **dropout},
+            lr=self.lr if self.lr and len(self.lr) > 1 else None,
             command=self.command(),
         )
 
     def command(self) -> str:
         """Return the command that asks for this, with every setting that is not its default."""
-        words = ["shrinkwise", "compare"]
-        for name, field in Spec.model_fields.items():
-            value = getattr(self, name)
-            if value != field.default:
-                words += [f"--{name.replace('_', '-')}", *([] if value is True else [written(value)])]
-        return shlex.join(words)
-
-    def _model(self, dataset: Dataset) -> MLPFactory:
-        return MLPFactory(dataset.n_features, tuple(self.hidden), dataset.n_outputs, **self._dropout_form())
-
-    def _dropout_form(self) -> dict[str, Any]:
-        if self.dropout_article:
-            return {"every": _ARTICLE_EVERY, "hold": 1, "backward": "full"}
-        return {"every": self.dropout_every, "hold": self.dropout_hold, "backward": self.dropout_backward}
+        return self.command_of("compare", Spec.model_fields)

@@ -14,15 +14,12 @@ from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats import Measurement
 from shrinkwise.experiments.stats.margin import margin_of
-from shrinkwise.experiments.stats.metric import RATES, words_of
+from shrinkwise.experiments.stats.metric import RATES, guess_direction, words_of
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_LOSSES = frozenset(["loss", "logloss", "nll", "deviance", "perplexity", "ppl", "bpc"])
-_LESS_IS_BETTER = _LOSSES | {"error", "err", "rmse", "mse", "mae", "wer", "cer"}
-_MORE_IS_BETTER = RATES | {"r2", "bleu", "rouge"}
 _NOTHING = frozenset(["", "0", "none", "false", "no", "off", "base", "baseline", "control"])
 
 
@@ -112,26 +109,6 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
         maximize=maximize,
         test_rows=row_numbers_by_seed(table, columns),
     )
-
-
-def guess_direction(metric: str) -> bool:
-    """Return whether more of a well-known metric is better.
-
-    Raises:
-        SettingError: The name is not well known.
-
-    >>> guess_direction("eval_loss"), guess_direction("val/Accuracy")
-    (False, True)
-    """
-    words = words_of(metric)
-    less, more = bool(_LESS_IS_BETTER.intersection(words)), bool(_MORE_IS_BETTER.intersection(words))
-    if less == more:
-        raise SettingError(
-            f"whether more {metric!r} is better is not known",
-            "the name does not tell",
-            "say --minimize or --maximize (maximize=False or True)",
-        )
-    return more
 
 
 def _names(names: str | Sequence[str], table: pd.DataFrame) -> tuple[str, ...]:

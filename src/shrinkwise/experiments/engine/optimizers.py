@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from shrinkwise.errors import SettingError
+from shrinkwise.experiments.records import Setting
 from shrinkwise.regularization.apply import decay_decoupled
 
 DEFAULT_LR = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3}
@@ -52,6 +54,14 @@ class NamedOptimizer:
         if self.decay == "decoupled":
             decay_decoupled(optimizer)
         return optimizer
+
+
+def set_lr(optimizer: Optimizer, variant: Mapping[str, Setting]) -> Optimizer:
+    """Let a variant's own ``lr``, where it has one, take the place of the learning rate in every group; return the optimiser."""
+    if "lr" in variant:
+        for group in optimizer.param_groups:
+            group["lr"] = float(variant["lr"])
+    return optimizer
 
 
 def decay_of(optimizer: Optimizer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,15 @@ class Recipe:
         model: Makes the network of a variant. It may draw from torch's global generator, which is seeded for it.
         task: ``classification`` or ``regression``: which loss and which metrics.
         n_outputs: Numbers that the network gives for a row: classes, or 1.
-        optimizer: Makes an optimiser from parameter groups, each with its ``weight_decay`` as ``lam``.
+        optimizer: Makes an optimiser from parameter groups, each with its ``weight_decay`` as ``lam``; a variant's ``lr`` takes the
+            place of its learning rate.
         epochs: Passes over the training rows.
         batch_size: Rows of one step; the last batch of an epoch may be smaller, and a single row that is left joins the one before.
         unit: Unit in which a variant's ``l2`` is written.
         apply_to: ``weights`` (matrices and filters) or ``all`` (biases and every other parameter too).
         threads: Threads that torch may use in one run; part of what a record depends on.
+        profile: Parameter name -> factor on the variant's strength: that parameter has ``lam`` times it, and one that is not named
+            has none, whatever ``apply_to`` says. None for one strength on all that ``apply_to`` chooses.
     """
 
     model: ModelFactory
@@ -41,3 +44,4 @@ class Recipe:
     unit: str = "half"
     apply_to: ApplyTo = "weights"
     threads: int = 1
+    profile: Mapping[str, float] | None = None

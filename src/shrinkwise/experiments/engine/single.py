@@ -5,21 +5,21 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.build import build_model, predict
 from shrinkwise.experiments.engine.metrics import constant_loss, criterion, means, per_row, summary
+from shrinkwise.experiments.engine.optimizers import set_lr
 from shrinkwise.experiments.engine.recipe import Recipe
+from shrinkwise.experiments.engine.threads import limited_threads
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
 from shrinkwise.regularization.apply import param_groups
 from shrinkwise.regularization.dropout import place_dropout, set_step
-from shrinkwise.regularization.rules import Role, place
+from shrinkwise.regularization.rules import Key, Role, place
 from shrinkwise.regularization.strength import to_lam
 from shrinkwise.seeding import derive, isolated_rng, torch_generator
 
@@ -41,12 +41,34 @@ def train_one(recipe: Recipe, split: Split, key: RunKey) -> Record:
     Raises:
         ModelError: The network's outputs do not fit the task.
     """
+    return train_model(recipe, split, key)[1]
+
+
+def train_model(recipe: Recipe, split: Split, key: RunKey, select: str = "last") -> tuple[nn.Module, Record]:
+    """Train one run as :func:`train_one` does, and keep the network.
+
+    Args:
+        recipe: How to train.
+        split: The rows of this condition and seed.
+        key: Which run it is.
+        select: Whose weights the network has: those of the ``last`` epoch, or ``best-val``, of the least validation loss.
+
+    Returns:
+        The network, in eval mode, and the record of the run; a run that diverged has weights that are good for nothing.
+
+    Raises:
+        ModelError: The network's outputs do not fit the task.
+    """
     started = time.perf_counter()
-    with _threads(recipe.threads):
+    with limited_threads(recipe.threads):
         run = _Run(recipe, split, key)
         with isolated_rng("training", key.seed):
             status = run.train()
-        return run.record(status, time.perf_counter() - started)
+        weights = run.best_state if select == "best-val" else copy.deepcopy(run.model.state_dict())
+        record = run.record(status, time.perf_counter() - started)
+    if status is Status.DONE:
+        run.model.load_state_dict(weights)
+    return run.model.eval(), record
 
 
 class _Run:
@@ -60,8 +82,11 @@ class _Run:
         self.lam = to_lam(float(key.variant.get("l2", 0.0)), recipe.unit, n_samples=len(self.y), batch_size=recipe.batch_size)
         self.model = build_model(recipe, key.variant, key.seed, self.x[:2])
         place_dropout(self.model, derive("dropout", key.seed))
-        groups = param_groups(self.model, self.lam, apply_to=recipe.apply_to)
-        self.optimizer: Optimizer = recipe.optimizer(groups)
+        strengths: float | dict[Key, float] = self.lam
+        if recipe.profile is not None:
+            strengths = {name: self.lam * by for name, by in recipe.profile.items()}
+        groups = param_groups(self.model, strengths, apply_to=recipe.apply_to)
+        self.optimizer: Optimizer = set_lr(recipe.optimizer(groups), key.variant)
         self.matrices = {p.name: p.parameter for p in place(self.model) if p.role is Role.WEIGHT}
         self.curves: dict[str, list[float]] = {}
         self.norms: dict[str, list[float]] = {name: [] for name in self.matrices}
@@ -156,13 +181,3 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

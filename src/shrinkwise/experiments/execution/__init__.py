@@ -4,10 +4,11 @@ Lists the runs of an experiment, trains those that are missing, and appends each
 Only ``store`` knows SQL; only ``launch`` knows processes.
 """
 
+from shrinkwise.experiments.execution.growing import Growing
 from shrinkwise.experiments.execution.launch import LocalLauncher
 from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.execution.resume import execute
 from shrinkwise.experiments.execution.store import Store
 from shrinkwise.experiments.execution.trainer import Trainer
 
-__all__ = ["LocalLauncher", "Plan", "Store", "Trainer", "execute"]
+__all__ = ["Growing", "LocalLauncher", "Plan", "Store", "Trainer", "execute"]

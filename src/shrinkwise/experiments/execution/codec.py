@@ -48,6 +48,8 @@ def decode(body_text: str, archive: bytes) -> Record:
     body["status"] = Status(body["status"])
     for name in ("curves", "weight_norms"):
         body[name] = {label: tuple(values) for label, values in body[name].items()}
+    # Stores of before did not know it.
+    body["unread"] = tuple(body.get("unread", ()))
     return Record(**body)
 
 

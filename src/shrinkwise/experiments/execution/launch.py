@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from shrinkwise.errors import WorkerError
+from shrinkwise.errors import SettingError, WorkerError
 from shrinkwise.experiments.records import Record, RunKey
 
 _LOOK_EVERY_S = 0.5
+_MEND = "train in this process: jobs=1 (--jobs 1)"
 
 Train = Callable[[RunKey], Record]
 """Trains one run; must give the same record in any process and any order."""
+
+Launch = Callable[[Sequence[RunKey]], Iterator[Record]]
+"""Yields the record of every run, in the order in which they end."""
 
 
 class Launcher(Protocol):
@@ -25,6 +31,10 @@ class Launcher(Protocol):
 
     def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
         """Yield the record of every run, in the order in which they end."""
+        ...
+
+    def session(self, train: Train, most: int) -> AbstractContextManager[Launch]:
+        """Give what launches one batch of runs after another, each at most so many, in the same processes."""
         ...
 
 
@@ -40,32 +50,56 @@ class LocalLauncher:
 
     def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
         """Yield the record of every run, in the order in which they end; closing the iterator ends the workers."""
-        jobs = min(_n_cores() if self.jobs is None else self.jobs, len(keys))
+        with self.session(train, len(keys)) as launch:
+            yield from launch(keys)
+
+    @contextmanager
+    def session(self, train: Train, most: int) -> Iterator[Launch]:
+        """Give what launches one batch of runs after another in the same processes; leaving the block ends them.
+
+        Args:
+            train: Trains one run.
+            most: The most runs that a batch will have; no more processes are started.
+
+        Raises:
+            SettingError: What trains cannot be sent to another process.
+        """
+        jobs = min(_n_cores() if self.jobs is None else self.jobs, most)
         if jobs <= 1:
-            yield from map(train, keys)
+            yield lambda keys: map(train, keys)
             return
-        yield from _in_workers(train, keys, jobs)
+        from loky import ProcessPoolExecutor
+
+        # The data travel once a worker, with the initializer, and not once a run.
+        pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(_packed(train), os.getpid()))
+        try:
+            yield lambda keys: (future.result() for future in as_completed([pool.submit(_train_in_worker, key) for key in keys]))
+        except BrokenProcessPool as error:
+            pool.shutdown(kill_workers=True)
+            raise WorkerError(
+                "a process that trained runs died",
+                "the machine may have run out of memory, or a library crashed",
+                "repeat the command: it goes on with the runs that are missing; fewer jobs take less memory (--jobs 1)",
+            ) from error
+        except BaseException:
+            pool.shutdown(kill_workers=True)
+            raise
+        pool.shutdown()
 
 
-def _in_workers(train: Train, keys: Sequence[RunKey], jobs: int) -> Iterator[Record]:
-    from loky import ProcessPoolExecutor
+def _packed(train: Train) -> bytes:
+    from loky.backend import reduction
 
-    # The data travel once a worker, with the initializer, and not once a run.
-    pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(train, os.getpid()))
     try:
-        for future in as_completed([pool.submit(_train_in_worker, key) for key in keys]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        pool.shutdown(kill_workers=True)
-        raise WorkerError(
-            "a process that trained runs died",
-            "the machine may have run out of memory, or a library crashed",
-            "repeat the command: it goes on with the runs that are missing; fewer jobs take less memory (--jobs 1)",
+        return bytes(reduction.dumps(train))
+    except Exception as error:
+        raise SettingError(
+            "what trains cannot be sent to another process", _first_line(error), f"leave out what cannot be pickled, or {_MEND}"
         ) from error
-    except BaseException:
-        pool.shutdown(kill_workers=True)
-        raise
-    pool.shutdown()
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
 
 
 def _n_cores() -> int:
@@ -74,13 +108,14 @@ def _n_cores() -> int:
     return int(cpu_count())
 
 
+_packed_train: bytes | None = None
 _train: Train | None = None
 
 
-def _become_worker(train: Train, parent: int) -> None:
+def _become_worker(packed: bytes, parent: int) -> None:
     """Keep what to train with, leave Ctrl-C to the parent, which ends its workers itself, and end when the parent is killed."""
-    global _train
-    _train = train
+    global _packed_train
+    _packed_train = packed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
@@ -93,6 +128,13 @@ def _end_with(parent: int) -> None:
 
 
 def _train_in_worker(key: RunKey) -> Record:
+    global _train, _packed_train
     if _train is None:
-        raise RuntimeError("a worker was asked to train before it was told how")
+        if _packed_train is None:
+            raise RuntimeError("a worker was asked to train before it was told how")
+        # Unpacked here and not where the worker begins: what goes wrong here reaches the parent as an error with words.
+        try:
+            _train, _packed_train = pickle.loads(_packed_train), None
+        except Exception as error:
+            raise SettingError("another process cannot read what it is to train", _first_line(error), _MEND) from error
     return _train(key)

@@ -22,6 +22,7 @@ class Plan:
         settings: What makes it this experiment, as JSON values by name: fingerprints of data, model and optimiser, epochs, unit.
         means: By what it is trained, likewise: engine, thread count, versions. A resume goes on with the engine and thread count of
             the plan that is kept.
+        is_open: Whether its runs become known one after another, as a search goes; variants, conditions and seeds are empty then.
     """
 
     variants: tuple[Variant, ...]
@@ -29,6 +30,7 @@ class Plan:
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
     means: Mapping[str, Any]
+    is_open: bool = False
 
     def runs(self) -> list[RunKey]:
         """List every run, one seed after another, so that an interrupted experiment has whole pairs."""
@@ -44,6 +46,7 @@ class Plan:
             "seeds": list(self.seeds),
             "settings": dict(self.settings),
             "means": dict(self.means),
+            "is_open": self.is_open,
         }
 
     @staticmethod
@@ -55,6 +58,7 @@ class Plan:
             seeds=tuple(document["seeds"]),
             settings=document["settings"],
             means=document["means"],
+            is_open=document.get("is_open", False),
         )
 
     @property
@@ -69,12 +73,18 @@ class Plan:
         The order of variants and conditions is no difference, by what it is trained is none, and seeds may be added or left out:
         no run depends on how many there are.
         """
+        if self.is_open != other.is_open:
+            return [f"{self._purpose} against {other._purpose}"]
         mine, its = self._comparable(), other._comparable()
         return [
             f"{name} {mine.get(name, 'absent')} against {its.get(name, 'absent')}"
             for name in sorted(mine.keys() | its.keys())
             if mine.get(name) != its.get(name)
         ]
+
+    @property
+    def _purpose(self) -> str:
+        return "a search for a strength" if self.is_open else "a comparison"
 
     def _comparable(self) -> dict[str, Any]:
         return {

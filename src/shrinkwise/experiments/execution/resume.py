@@ -32,8 +32,9 @@ def execute(
         WorkerError: A process that trained died.
     """
     plan = store.claim(plan)
-    missing = store.missing(plan)
-    n_all = len(plan.runs())
+    keys = plan.runs()
+    missing = store.missing(keys)
+    n_all = len(keys)
     n_done = n_all - len(missing)
     if progress:
         progress(n_done, n_all)
@@ -42,4 +43,4 @@ def execute(
         n_done += 1
         if progress:
             progress(n_done, n_all)
-    return store.records(plan)
+    return store.records(keys)

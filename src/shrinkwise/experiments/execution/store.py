@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -101,13 +101,23 @@ class Store:
                 f"yours against the one there: {'; '.join(differences)}",
                 "give another output folder, or the settings of the experiment that is there",
             )
-        if plan.means["versions"] != kept.means["versions"] and self.missing(plan):
+        if self.missing(plan.runs()):
+            self.check_versions(plan)
+        return replace(plan, means=kept.means)
+
+    def check_versions(self, plan: Plan) -> None:
+        """Make sure that runs trained now would be like those that are there.
+
+        Raises:
+            StoreError: Those were trained with other versions of a library than ``plan`` names.
+        """
+        kept = self.plan()
+        if kept is not None and plan.means["versions"] != kept.means["versions"]:
             raise StoreError(
                 f"{self.folder} was begun with {_listed(kept.means['versions'])}",
                 f"you have {_listed(plan.means['versions'])}, and runs of the two are not alike to the last bit",
                 "finish it with the versions that it was begun with, or give another output folder",
             )
-        return replace(plan, means=kept.means)
 
     def append(self, record: Record) -> None:
         """Keep a record, in one transaction; it takes the place of a failed one of the same run."""
@@ -117,17 +127,17 @@ class Store:
             connection.execute(delete(_RECORDS).where(_RECORDS.c.key == name))
             connection.execute(insert(_RECORDS).values(key=name, status=record.status.value, body=body, arrays=arrays))
 
-    def missing(self, plan: Plan) -> list[RunKey]:
-        """List the runs of ``plan`` that are still to be trained; a failed run is one of them."""
+    def missing(self, keys: Sequence[RunKey]) -> list[RunKey]:
+        """List those of the runs that are still to be trained, each once; a failed run is one of them."""
         with self._translated(), self._engine.connect() as connection:
             there = set(connection.execute(select(_RECORDS.c.key).where(_RECORDS.c.status != Status.FAILED.value)).scalars())
-        return [key for key in plan.runs() if encode_key(key) not in there]
+        return [key for key in dict.fromkeys(keys) if encode_key(key) not in there]
 
-    def records(self, plan: Plan) -> list[Record]:
-        """Return the records that are there, in the order of ``plan``."""
+    def records(self, keys: Sequence[RunKey]) -> list[Record]:
+        """Return the records of these runs that are there, in the order of ``keys``."""
         with self._translated(), self._engine.connect() as connection:
             rows = {row.key: row for row in connection.execute(select(_RECORDS))}
-        names = [encode_key(key) for key in plan.runs()]
+        names = [encode_key(key) for key in keys]
         return [decode(rows[name].body, rows[name].arrays) for name in names if name in rows]
 
     @contextmanager
@@ -138,6 +148,26 @@ class Store:
             raise StoreError(
                 f"{self.folder} cannot be used", f"its file {_FILE} answers: {error.orig}", "give another output folder"
             ) from error
+
+
+def holds_store(folder: Path) -> bool:
+    """Whether a store was made in a folder."""
+    return (folder / _FILE).exists()
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure, without making it, that a folder can be made and written.
+
+    Raises:
+        StoreError: It cannot.
+    """
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise StoreError(
+            f"{folder} cannot be made",
+            f"{there} {'cannot be written' if there.is_dir() else 'is no folder'}",
+            "give a folder that you may write",
+        )
 
 
 def _listed(versions: Mapping[str, str]) -> str:

@@ -56,7 +56,10 @@ class StrengthAxis:
 
     def position(self, variant: Variant) -> float:
         """Return where a variant stands."""
-        value = float(variant[self.setting])
+        return self.place(float(variant[self.setting]))
+
+    def place(self, value: float) -> float:
+        """Return where a strength stands."""
         if not self.is_log:
             return value
         return math.log10(value) if value > 0 else self.ticks[0][0]

@@ -30,25 +30,10 @@ def to_document(answer: Answer, study: Study, seconds: float | None = None) -> d
     """
     return {
         "experiment": {
-            "data": study.data,
-            "task": study.task,
-            "classes": list(study.classes),
-            "n_train": study.n_train,
-            "n_val": study.n_val,
-            "n_test": study.n_test,
-            "unit": study.unit,
-            "decay": study.decay,
+            **study_document(study),
             "seeds": n_seeds(answer),
-            "epochs": study.epochs,
             "runs": sum(sum(row.status.values()) for row in answer.rows),
             "seconds": number(seconds),
-            "primary_metric": study.primary_metric,
-            "select": study.select,
-            "margin": number(study.margin),
-            "is_margin_relative": study.is_margin_relative,
-            "settings": {name: _plain(value) for name, value in study.settings.items()},
-            "command": study.command,
-            "version": study.version,
         },
         "table": [_row(row) for row in answer.rows],
         "comparisons": [_comparison(each) for each in answer.comparisons],
@@ -58,6 +43,28 @@ def to_document(answer: Answer, study: Study, seconds: float | None = None) -> d
             "both_stopped": [_comparison(each) for each in answer.early_stopped],
             "base_stopped": [_comparison(each) for each in answer.over_stopped_base],
         },
+    }
+
+
+def study_document(study: Study) -> dict[str, Any]:
+    """Return what was asked, as JSON values."""
+    return {
+        "data": study.data,
+        "task": study.task,
+        "classes": list(study.classes),
+        "n_train": study.n_train,
+        "n_val": study.n_val,
+        "n_test": study.n_test,
+        "unit": study.unit,
+        "decay": study.decay,
+        "epochs": study.epochs,
+        "primary_metric": study.primary_metric,
+        "select": study.select,
+        "margin": number(study.margin),
+        "is_margin_relative": study.is_margin_relative,
+        "settings": {name: _plain(value) for name, value in study.settings.items()},
+        "command": study.command,
+        "version": study.version,
     }
 
 
@@ -80,7 +87,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "variant": row.variant.name,
         "condition": _condition(row.condition),
-        "settings": {name: _setting(value) for name, value in row.variant.items()},
+        "settings": {name: _setting(value) for name, value in {**row.variant, **row.chosen}.items()},
         "n": row.n,
         "status": status,
         "collapsed": row.collapsed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from shrinkwise.experiments.records import Condition
+from shrinkwise.experiments.records import Condition, short
 from shrinkwise.experiments.report.formats import (
     NOTHING,
     SYMBOLS,
@@ -35,6 +35,7 @@ class Line:
 
     Attributes:
         variant: Name of the variant.
+        chosen: Settings that were chosen for it before anything was compared, such as ``lr = 0.05``; empty where there are none.
         is_base: Whether the others are compared against it.
         cells: One a metric, in the order that was asked for.
         interval: Interval of the paired difference in the primary metric; ``p``, ``won`` and ``finding`` speak of the same.
@@ -48,6 +49,7 @@ class Line:
     """
 
     variant: str
+    chosen: str
     is_base: bool
     cells: tuple[Cell, ...]
     interval: str
@@ -98,6 +100,7 @@ def _line(answer: Answer, row: Row, scales: tuple[Scale, ...]) -> Line:
     primary = compared[0]
     return Line(
         variant=row.variant.name,
+        chosen=", ".join(f"{name} = {short(value)}" for name, value in row.chosen.items()),
         is_base=row.variant == answer.base,
         cells=tuple(_cell(row, scale, comparison) for scale, comparison in zip(scales, compared, strict=True)),
         interval=scales[0].interval(primary.difference.low, primary.difference.high) if primary else "",

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-from shrinkwise.errors import MissingExtraError
 from shrinkwise.experiments.records import Condition, Record
 from shrinkwise.experiments.report import curves, differences, gains, network, strengths, words
 from shrinkwise.experiments.report.chart import Chart, LegendEntry
 from shrinkwise.experiments.report.failures import failures
 from shrinkwise.experiments.report.formats import NOTHING, headline_metrics, scale_of
+from shrinkwise.experiments.report.html import render
 from shrinkwise.experiments.report.lines import Line, level_of, lines_of
 from shrinkwise.experiments.report.styles import style
 from shrinkwise.experiments.report.table import caption_of
 from shrinkwise.experiments.stats.answer import Answer
 from shrinkwise.experiments.study import Study
-
-_DASHES = {"solid": "none", "dot": "2 3", "dash": "8 4", "dashdot": "8 3 2 3"}
 
 
 @dataclass(frozen=True)
@@ -65,11 +60,10 @@ class Training:
 
 
 def page(answer: Answer, study: Study, records: Sequence[Record] = ()) -> str:
-    """Return the whole report as HTML: one file, about five megabytes, of which nearly all is the library that draws the charts.
+    """Return the whole report as HTML, as :func:`render` makes it.
 
-    Nothing in it is fetched from anywhere, and a content security policy in it forbids that. What comes from users is escaped. The
-    same input gives the same bytes. Sections without data are left out: without records there are no learning curves and no norms
-    by layer, without layers there is no drawing of the network.
+    Sections without data are left out: without records there are no learning curves and no norms by layer, without layers there is
+    no drawing of the network.
 
     Args:
         answer: What the statistics say.
@@ -79,27 +73,11 @@ def page(answer: Answer, study: Study, records: Sequence[Record] = ()) -> str:
     Raises:
         MissingExtraError: jinja2 or plotly is not installed.
     """
-    try:
-        import jinja2
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{error.name} is not installed", "the page is made with jinja2 and plotly", "pip install 'shrinkwise[experiments]'"
-        ) from error
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    context = _context(answer, study, records)
-    scripts = {"plotly": get_plotlyjs(), "script": _template("page.js")}
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts.values())
-    return environment.get_template("page.html.j2").render(**context, **scripts, css=_template("page.css"), script_hashes=hashes)
+    charts, context = _context(answer, study, records)
+    return render("page.html.j2", charts, **context)
 
 
-def _context(answer: Answer, study: Study, records: Sequence[Record]) -> dict[str, Any]:
+def _context(answer: Answer, study: Study, records: Sequence[Record]) -> tuple[list[Chart], dict[str, Any]]:
     sections = {
         "strength": strengths.strength_charts(answer, study),
         "difference": differences.difference_charts(answer, study),
@@ -110,7 +88,7 @@ def _context(answer: Answer, study: Study, records: Sequence[Record]) -> dict[st
     charts = [chart for section in sections.values() for chart in section]
     charts += [*training.learning, *training.norms] if training else []
     metrics = headline_metrics(answer, study.primary_metric)
-    return {
+    return charts, {
         "answer": answer,
         "study": study,
         "question": words.question(answer, study),
@@ -121,7 +99,7 @@ def _context(answer: Answer, study: Study, records: Sequence[Record]) -> dict[st
         "margin": words.margin_words(study),
         "scales": [scale_of(answer, metric) for metric in metrics],
         "level": level_of(answer),
-        "tables": [_table(answer, condition, metrics) for condition in answer.conditions],
+        "tables": tables_of(answer, study),
         "failures": failures(records),
         "sections": sections,
         "strength_legend": strengths.strength_legend(answer, study),
@@ -131,9 +109,13 @@ def _context(answer: Answer, study: Study, records: Sequence[Record]) -> dict[st
         "training": training,
         "drawing": network.draw(study.layers),
         "penalty_words": network.penalty_words,
-        "charts": [_spec(chart) for chart in charts],
-        "dashes": _DASHES,
     }
+
+
+def tables_of(answer: Answer, study: Study) -> list[Table]:
+    """Return one table a condition, with the metrics that people look at."""
+    metrics = headline_metrics(answer, study.primary_metric)
+    return [_table(answer, condition, metrics) for condition in answer.conditions]
 
 
 def _table(answer: Answer, condition: Condition, metrics: tuple[str, ...]) -> Table:
@@ -157,15 +139,3 @@ def _training(answer: Answer, study: Study, records: Sequence[Record]) -> Traini
         norm_legend=gains.variant_legend(answer, study),
         n_layers=curves.n_layers(done),
     )
-
-
-def _spec(chart: Chart) -> dict[str, Any]:
-    return {"id": chart.id, "traces": chart.traces, "choices": chart.choices, "layout": chart.layout, "height": chart.height}
-
-
-def _template(name: str) -> str:
-    return (resources.files(__package__) / "templates" / name).read_text("utf-8")
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

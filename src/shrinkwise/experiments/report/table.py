@@ -81,7 +81,8 @@ def _record(answer: Answer, study: Study, row: Row) -> dict[str, Any]:
         "variant": row.variant.name,
     }
     numbers = _numbers(answer, study, row)
-    record |= {f"setting_{name}" if name in record | numbers else name: value for name, value in row.variant.items()}
+    settings = {**row.variant, **row.chosen}
+    record |= {f"setting_{name}" if name in record | numbers else name: value for name, value in settings.items()}
     return record | numbers
 
 
@@ -115,7 +116,8 @@ def _numbers(answer: Answer, study: Study, row: Row) -> dict[str, Any]:
 def _markdown_row(line: Line) -> list[str]:
     cells = [f"{cell.spread} ({cell.difference})" if cell.difference else cell.spread for cell in line.cells]
     verdict = f"{line.verdict} ({line.seeds_needed})" if line.seeds_needed else line.verdict
-    texts = [line.variant, *cells, line.interval, line.p, line.won, line.norm, line.runs, verdict]
+    variant = f"{line.variant} ({line.chosen})" if line.chosen else line.variant
+    texts = [variant, *cells, line.interval, line.p, line.won, line.norm, line.runs, verdict]
     return [_escape(text or NOTHING) for text in texts]
 
 

@@ -77,7 +77,7 @@ def _table(answer: Answer, study: Study, lines: tuple[Line, ...], width: int) ->
         table.add_column("weight\nnorm", justify="right")
     table.add_column("finding\np (Holm)", no_wrap=True)
     for line in lines:
-        texts = [Text(line.variant.replace(" + ", "\n+ ")), _two(line.cells[0].spread, line.trouble)]
+        texts = [_two(line.variant.replace(" + ", "\n+ "), line.chosen), _two(line.cells[0].spread, line.trouble)]
         texts.append(_two(line.cells[0].difference, line.interval))
         texts += [Text(line.won)] if is_wide else []
         texts += [_two(cell.spread, cell.difference) for cell in line.cells[1:]]

@@ -13,6 +13,7 @@ from shrinkwise.experiments.records import Setting, Status, Variant
 from shrinkwise.experiments.selection.choice import CurvePoint, Seen
 from shrinkwise.experiments.selection.curve import Posterior, fit
 from shrinkwise.experiments.selection.space import Space
+from shrinkwise.experiments.stats.margin import Margin
 
 _TAIL = 0.05
 """Share of the belief on each side of the interval of the best λ."""
@@ -20,18 +21,25 @@ _TAIL = 0.05
 
 @dataclass(frozen=True)
 class Scale:
-    """Reads losses so that differences add up: their logarithm, or, where some are not positive, a share of their spread."""
+    """Reads losses so that differences add up: their logarithm, or, where some are not positive, a share of their spread.
+
+    Attributes:
+        is_log: Which of the two.
+        unit: What one stands for, in the metric's own unit, where it is not the logarithm.
+        level: How large a loss commonly is.
+    """
 
     is_log: bool
     unit: float = 1.0
+    level: float = 1.0
 
     @staticmethod
     def of(losses: npt.NDArray[np.float64]) -> Scale:
         """Choose the scale for the losses that were seen."""
-        if losses.min() > 0:
-            return Scale(is_log=True)
-        low, high = np.quantile(losses, [0.0, 0.5])
-        return Scale(is_log=False, unit=2 * float(high - low) or abs(float(high)) or 1.0)
+        low, high = map(float, np.quantile(losses, [0.0, 0.5]))
+        if low > 0:
+            return Scale(is_log=True, level=high)
+        return Scale(is_log=False, unit=2 * (high - low) or abs(high) or 1.0, level=abs(high))
 
     def read(self, losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return losses on the additive scale."""
@@ -40,6 +48,12 @@ class Scale:
     def write(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return values of the additive scale as losses."""
         return np.exp(values) if self.is_log else values * self.unit
+
+    def width(self, margin: Margin) -> float:
+        """Return a margin on the additive scale."""
+        if self.is_log:
+            return margin.value if margin.is_relative else margin.value / self.level
+        return margin.width(self.level) / self.unit
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,8 @@ class Belief:
 def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Belief | None:
     """Return what the runs say, or None where none of them ended well.
 
-    A failed run says nothing. One that diverged says that its setting is worse than whatever is worth looking at.
+    A failed run says nothing. One that diverged says that its setting is worse than whatever is worth looking at; of a seed none
+    of whose runs ended well not even that is known, since there is nothing to compare it with.
 
     Args:
         space: What may be chosen; every run's setting is one of it.
@@ -128,7 +143,8 @@ def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Bel
         rng: Where draws come from.
     """
     variants = space.variants()
-    runs = [run for run in seen if run.status in (Status.DONE, Status.DIVERGED)]
+    levelled = {run.seed for run in seen if math.isfinite(run.loss)}
+    runs = [run for run in seen if run.status in (Status.DONE, Status.DIVERGED) and run.seed in levelled]
     losses = np.array([run.loss if run.status is Status.DONE else math.nan for run in runs])
     good = losses[np.isfinite(losses)]
     if not len(good):

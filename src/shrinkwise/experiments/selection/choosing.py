@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,20 +11,23 @@ from shrinkwise.errors import TrainingError
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.selection.belief import Belief
 from shrinkwise.experiments.selection.choice import Choice, Cost, CurvePoint, Seen, Step
+from shrinkwise.experiments.selection.objective import Objective
 from shrinkwise.experiments.selection.space import Space
 from shrinkwise.experiments.selection.stopping import Stop
-from shrinkwise.experiments.selection.words import Gain, notes, reason
+from shrinkwise.experiments.selection.words import Gain, Grounds, notes, reason
+from shrinkwise.experiments.stats.margin import Margin
 
 
-def conclude(
+def conclude(  # noqa: PLR0913  what was seen and believed, and by which rules it is judged
     method: str,
     belief: Belief | None,
     seen: Sequence[Seen],
     path: Sequence[Step],
+    objective: Objective,
     *,
     stop: Stop | None,
     rule: str,
-    margin: float,
+    margin: Margin,
     best: Variant | None = None,
 ) -> Choice:
     """Return the choice that the runs come to.
@@ -33,9 +37,10 @@ def conclude(
         belief: What they say; None where none ended well.
         seen: The runs.
         path: How they were come by.
+        objective: What was minimised.
         stop: Why looking ended early; None where the budget was spent.
         rule: ``minimum`` or ``one-se``.
-        margin: What counts as no difference, on the additive scale.
+        margin: What counts as no difference.
         best: The best of them, where the method says so itself; else the one with the least expected loss.
 
     Raises:
@@ -43,14 +48,17 @@ def conclude(
     """
     if belief is None:
         raise TrainingError(
-            f"none of {len(seen)} runs ended well", "there is no loss to choose by", "look at the statuses of the runs"
+            f"none of {len(seen)} runs ended well ({_counted(seen)})",
+            "there is no loss to choose by, however weak the penalty",
+            "look at what the runs say, and at the learning rate",
         )
     space = belief.space
     default = belief.index(space.default_variant)
     least = belief.best if best is None else belief.index(best)
     taken = least if rule == "minimum" else strongest_within_an_error(belief, least)
-    gain = Gain(*belief.gain(taken, over=default))
-    keeps = taken == default or stop is Stop.NOTHING_TO_GAIN or (gain.low <= 0 and gain.mean < margin / 2)
+    gain = Gain(*belief.gain(least if taken == default else taken, over=default))
+    is_within_noise = gain.low <= 0 and gain.mean < belief.scale.width(margin) / 2
+    keeps = taken == default or stop is Stop.NOTHING_TO_GAIN or is_within_noise
     chosen = default if keeps else taken
     low, high = belief.interval(chosen)
     others = {name: belief.variants[chosen][name] for name in space.others}
@@ -61,7 +69,9 @@ def conclude(
         unit=space.unit,
         low=low,
         high=high,
-        reason=reason(belief, chosen, gain, stop, rule, keeps=keeps),
+        reason=reason(
+            belief, Grounds(chosen, gain, stop, rule, objective, keeps=keeps, is_taken=taken == chosen, is_least=least == chosen)
+        ),
         at_boundary=not keeps and belief.lam(chosen) in (space.low, space.high),
         keeps_default=keeps,
         curve=belief.curve(others),
@@ -70,6 +80,10 @@ def conclude(
         path=tuple(path),
         curves=_curves(belief, space),
         notes=tuple(notes(belief, chosen, seen)),
+        name=space.name,
+        default=space.default,
+        metric=objective.metric,
+        is_higher_better=objective.is_higher_better,
     )
 
 
@@ -93,6 +107,10 @@ def cost_of(seen: Sequence[Seen]) -> Cost:
         sample_gradients=sum(run.n_gradients for run in seen),
         seconds=sum(run.seconds for run in seen),
     )
+
+
+def _counted(seen: Sequence[Seen]) -> str:
+    return ", ".join(f"{n} {status.value}" for status, n in Counter(run.status for run in seen).items())
 
 
 def _curves(belief: Belief, space: Space) -> tuple[tuple[Variant, tuple[CurvePoint, ...]], ...]:

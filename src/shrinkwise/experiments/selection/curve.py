@@ -51,7 +51,7 @@ _SIZES = list(itertools.product((0.6, 1.0, 1.8), (0.5, 1.0, 2.0, 4.0), (0.02, 0.
 """The sets that are averaged over, in the order of :class:`Sizes`."""
 _SEED_EFFECT = 10.0
 """Standard deviation of a seed's effect, over the spread of the data: wide, so that it is free."""
-_WORST = 0.7
+WORST = 0.7
 """How far above the best of its seed a loss is looked at: twice the best and worse are alike, no good."""
 _LEAST_SPREAD = 1e-6
 _LEAST_WEIGHT = 1e-3
@@ -120,11 +120,14 @@ def fit(  # noqa: PLR0913  two tables of settings, what was seen, and where draw
     own = np.eye(int(seeds.max()) + 1)[seeds]
     centre = own.T @ y / own.sum(axis=0)
     spread = max(float(np.std(y - centre[seeds])), _LEAST_SPREAD)
+    # Each seed's own level is taken out beforehand: the prior of its effect is wide, but not wide against levels that lie a
+    # thousand spreads apart, as where λ does nothing; the curve would then bend to explain a part of them.
+    z = (y - centre[seeds]) / spread
     offset = float(centre.mean())
     fits = []
     for floor in floors:
         x, asked = (np.column_stack([np.log10(1 + lam / floor), rest]) for lam, rest in ((lams, others), (at, at_others)))
-        fits += [_Fit.of(x, asked, own, (y - offset) / spread, Sizes(*each)) for each in _SIZES]
+        fits += [_Fit.of(x, asked, own, z, Sizes(*each)) for each in _SIZES]
     evidence = np.array([fit.log_likelihood for fit in fits])
     weights = np.exp(evidence - evidence.max())
     kept = np.flatnonzero(weights > _LEAST_WEIGHT * weights.sum())
@@ -132,7 +135,7 @@ def fit(  # noqa: PLR0913  two tables of settings, what was seen, and where draw
     parts = [fits[k].posterior(n, rng) for k, n in zip(kept, rng.multinomial(n_draws, shares), strict=True)]
     means, draws, effects = zip(*parts, strict=True)
     mean, effect = (np.average(each, axis=0, weights=shares) for each in (means, effects))
-    return Posterior(offset + spread * mean, offset + spread * np.concatenate(draws), spread * effect)
+    return Posterior(offset + spread * mean, offset + spread * np.concatenate(draws), spread * effect + centre - offset)
 
 
 @dataclass(frozen=True)
@@ -193,5 +196,5 @@ def _bounded(y: Floats, seeds: Ints) -> Floats:
     """Cut every loss at a fixed height above the best of its seed: how bad a bad λ is must not bend the curve where it is good."""
     best = np.array([y[seeds == seed].min() for seed in range(int(seeds.max()) + 1)])
     best[~np.isfinite(best)] = np.median(best[np.isfinite(best)])
-    bounded: Floats = np.minimum(y, best[seeds] + _WORST)
+    bounded: Floats = np.minimum(y, best[seeds] + WORST)
     return bounded

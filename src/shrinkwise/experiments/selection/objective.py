@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shrinkwise.experiments.records import Record, Status
 from shrinkwise.experiments.selection.choice import Seen
+from shrinkwise.experiments.stats.margin import Margin, margin_of
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,21 @@ class Objective:
         if record.status is Status.DONE:
             value = record.outcome(self.select).val[self.metric]
         epochs = max((len(curve) for curve in record.curves.values()), default=0)
+        is_lost = record.status is Status.DONE and not math.isfinite(value)
         return Seen(
             variant=record.key.variant,
             seed=record.key.seed,
-            loss=-value if self.is_higher_better else value,
-            status=record.status if math.isfinite(value) or record.status is not Status.DONE else Status.DIVERGED,
+            loss=math.nan if is_lost else self.shown(value),
+            status=Status.DIVERGED if is_lost else record.status,
             is_collapsed=record.collapsed,
             n_gradients=epochs * record.n_train,
             seconds=record.seconds,
         )
+
+    def margin(self, given: float | None) -> Margin:
+        """Return what counts as no difference: as given, in the metric's own unit for accuracy and its kin, else as a share."""
+        usual = margin_of(self.metric)
+        return usual if given is None else Margin(given, usual.is_relative)
 
     def shown(self, loss: float) -> float:
         """Return a loss as the metric's own value."""

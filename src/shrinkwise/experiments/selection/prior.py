@@ -60,4 +60,6 @@ def prior(space: Space, *, lr: float, n_train: int, batch_size: int, epochs: int
         curve=(),
         cost=Cost(seeds=0, trainings=0, sample_gradients=0, seconds=0.0),
         notes=("a range to look in, not an optimum: method search looks in it",),
+        name=space.name,
+        default=space.default,
     )

@@ -7,12 +7,13 @@ between them is what their settings do. Where the next ones go is drawn from the
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from shrinkwise.errors import SettingError
 from shrinkwise.experiments.records import Condition, RunKey, Variant
 from shrinkwise.experiments.selection.belief import Belief, believe
 from shrinkwise.experiments.selection.choice import Choice, Seen, Step, TrainMany
@@ -22,6 +23,7 @@ from shrinkwise.experiments.selection.space import Space
 from shrinkwise.experiments.selection.stopping import Stop, why_stop
 from shrinkwise.seeding import numpy_generator
 
+_LEAST_BUDGET = 3
 _RUNS_PER_SEED = 4
 _FIRST_PER_SEED = 2
 _EDGE = 0.25
@@ -39,7 +41,7 @@ def search(  # noqa: PLR0913  what trains, among what, by what; and how far
     budget: int,
     condition: Condition | None = None,
     rule: str = "minimum",
-    margin: float = 0.02,
+    margin: float | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Choice:
     """Choose λ by full-length runs.
@@ -54,12 +56,24 @@ def search(  # noqa: PLR0913  what trains, among what, by what; and how far
         budget: Most trainings in all, from 3.
         condition: What the data are like.
         rule: ``minimum``, or ``one-se``: the largest λ within one standard error of it.
-        margin: What counts as no difference, as a share of the loss.
+        margin: What counts as no difference: a share of the loss (0.02 if left out); of accuracy, f1, auc and r2 in their own unit
+            (0.005).
         on_step: Called after each round.
+
+    Raises:
+        SettingError: There is no seed, or the budget is too small to show a curve.
+        TrainingError: No run ended well.
     """
+    if not seeds or budget < _LEAST_BUDGET:
+        raise SettingError(
+            f"{len(seeds)} seed(s) and a budget of {budget}",
+            f"a curve over λ takes a seed and {_LEAST_BUDGET} trainings at least",
+            f"give such as {_RUNS_PER_SEED} trainings for each of 8 seeds",
+        )
     looking = _Looking(train_many, space, objective, tuple(seeds[: max(1, budget // _RUNS_PER_SEED)]), condition or Condition())
     wanted, why = looking.first(budget), "a first look: strengths spread over the seeds"
     stop: Stop | None = None
+    same = objective.margin(margin)
     while wanted:
         looking.train(wanted)
         belief = looking.belief()
@@ -69,11 +83,13 @@ def search(  # noqa: PLR0913  what trains, among what, by what; and how far
             on_step(step)
         left = budget - len(looking.seen)
         if belief is not None:
-            stop = why_stop(belief, margin, looking.default)
+            stop = why_stop(belief, belief.scale.width(same), looking.default)
+            if stop is Stop.NARROW and looking.edge(belief) is not None:
+                stop = None  # narrow at the end of the range: what lies beyond it is not known
         if left <= 0 or stop is not None:
             break
         wanted, why = looking.next(belief, left)
-    return conclude("search", looking.belief(), looking.seen, looking.path, stop=stop, rule=rule, margin=margin)
+    return conclude("search", looking.belief(), looking.seen, looking.path, objective, stop=stop, rule=rule, margin=same)
 
 
 class _Looking:
@@ -115,7 +131,7 @@ class _Looking:
     def next(self, belief: Belief | None, left: int) -> tuple[list[tuple[Variant, int]], str]:
         """Choose a run for each seed where the best may lie, the seeds with the fewest runs first."""
         if belief is None:
-            return self.after_failure(left), "nothing ended well yet: other strengths"
+            return self.after_failure(left), "nothing ended well yet: the weakest strengths"
         if (up := self.edge(belief)) is not None:
             self.space = self.space.extended(up=up)
             self.n_extensions += 1
@@ -144,16 +160,17 @@ class _Looking:
         return False if is_low.mean() > _EDGE else None
 
     def after_failure(self, left: int) -> list[tuple[Variant, int]]:
-        """Try weaker strengths, on the first seed, where nothing ended well."""
-        tried = {run.variant for run in self.seen}
-        free = [self.space.variant(lam) for lam in self.space.lams() if self.space.variant(lam) not in tried]
-        return [(variant, self.seeds[0]) for variant in free[: min(left, 2)]]
+        """Try the weakest strengths, on the first seed, where nothing ended well; where they end no better, λ is not to blame."""
+        tried, weakest = {run.variant for run in self.seen}, self.space.lams()[:2]
+        variants = [self.space.variant(lam, **others) for others in self.space.combinations() for lam in weakest]
+        return [(variant, self.seeds[0]) for variant in variants if variant not in tried][:left]
 
 
 def _with_default(runs: list[tuple[Variant, int]], default: Variant, space: Space) -> list[tuple[Variant, int]]:
     """Put the default into the place of the run next to it, for one seed in four: the gain is measured against it."""
     n = max(1, round(len({seed for _, seed in runs}) / 4))
-    nearest = sorted(range(len(runs)), key=lambda k: abs(space.lam_of(runs[k][0]) - space.lam_of(default)))
+    places = [math.log10(space.low + space.lam_of(variant)) for variant in (default, *(variant for variant, _ in runs))]
+    nearest = sorted(range(len(runs)), key=lambda k: abs(places[k + 1] - places[0]))
     seeds: set[int] = set()
     for k in nearest:
         if len(seeds) < n and runs[k][1] not in seeds:
@@ -165,6 +182,4 @@ def _with_default(runs: list[tuple[Variant, int]], default: Variant, space: Spac
 def _step(wanted: Sequence[tuple[Variant, int]], why: str, belief: Belief | None) -> Step:
     if belief is None:
         return Step(tuple(wanted), float("nan"), float("nan"), float("nan"), why)
-    low, high = belief.interval()
-    step = Step(tuple(wanted), belief.lam(belief.best), low, high, why)
-    return replace(step, low=0.0 if low < belief.space.low else low)
+    return Step(tuple(wanted), belief.lam(belief.best), *belief.interval(), why)

@@ -14,6 +14,8 @@ from shrinkwise.experiments.records import Setting, Variant
 
 _FLOORS = (1 / 6, 2 / 6, 3 / 6, 4 / 6)
 """Where, within the range, penalties may begin to act."""
+_WIDE = 1e6
+"""A narrower range is one that somebody narrowed: penalties may have begun to act below it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,13 @@ class Space:
         return float(variant[self.name])
 
     def floors(self) -> list[float]:
-        """Return strengths below which all penalties may be alike: too weak to act."""
-        return [self.low * (self.high / self.low) ** share for share in _FLOORS]
+        """Return strengths below which all penalties may be alike: too weak to act.
+
+        >>> [f"{floor:.0e}" for floor in Space(low=0.01, high=1.0).floors()]
+        ['1e-05', '1e-04', '1e-03', '1e-02']
+        """
+        low = min(self.low, self.high / _WIDE)
+        return [low * (self.high / low) ** share for share in _FLOORS]
 
     def coordinates(self, variants: list[Variant]) -> npt.NDArray[np.float64]:
         """Return the other settings as numbers, shape ``(variant, axis)``: one apart is about as far as curves keep a shape.

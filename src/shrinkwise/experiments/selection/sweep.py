@@ -27,7 +27,7 @@ def sweep(  # noqa: PLR0913  what trains, among what, by what; and how far
     budget: int,
     condition: Condition | None = None,
     rule: str = "minimum",
-    margin: float = 0.02,
+    margin: float | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Choice:
     """Train every variant of a grid with every seed, and take the one with the least mean loss; its interval is that of a search.
@@ -40,14 +40,15 @@ def sweep(  # noqa: PLR0913  what trains, among what, by what; and how far
         budget: Most trainings in all: so many λs, evenly spread, as every seed can have.
         condition: What the data are like.
         rule: ``minimum``, or ``one-se``: the largest λ within one standard error of it.
-        margin: What counts as no difference, as a share of the loss.
+        margin: What counts as no difference: a share of the loss (0.02 if left out); of accuracy, f1, auc and r2 in their own unit
+            (0.005).
         on_step: Called when all is trained.
 
     Raises:
-        SettingError: The budget is too small for three variants with every seed.
+        SettingError: There is no seed, or the budget is too small for three variants with every seed.
         TrainingError: No run ended well.
     """
-    variants = grid_of(space, budget // len(seeds))
+    variants = grid_of(space, budget // len(seeds) if seeds else 0)
     wanted = [(variant, seed) for seed in seeds for variant in variants]
     records = train_many([RunKey(variant, condition or Condition(), seed) for variant, seed in wanted])
     seen = [objective.see(record) for record in records]
@@ -59,7 +60,7 @@ def sweep(  # noqa: PLR0913  what trains, among what, by what; and how far
         path.append(Step(tuple(wanted), space.lam_of(best or belief.variants[belief.best]), low, high, "the whole grid"))
         if on_step:
             on_step(path[0])
-    return conclude("sweep", belief, seen, path, stop=None, rule=rule, margin=margin, best=best)
+    return conclude("sweep", belief, seen, path, objective, stop=None, rule=rule, margin=objective.margin(margin), best=best)
 
 
 def grid_of(space: Space, n_variants: int) -> list[Variant]:

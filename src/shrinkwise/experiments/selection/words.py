@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from shrinkwise.experiments.records import Status, Variant, short
 from shrinkwise.experiments.selection.belief import Belief
 from shrinkwise.experiments.selection.choice import Seen
+from shrinkwise.experiments.selection.curve import WORST
+from shrinkwise.experiments.selection.objective import Objective
 from shrinkwise.experiments.selection.stopping import Stop
+from shrinkwise.experiments.stats.metric import metric_of
 
 
 class Gain(NamedTuple):
@@ -20,34 +24,52 @@ class Gain(NamedTuple):
     high: float
 
 
-def reason(belief: Belief, chosen: int, gain: Gain, stop: Stop | None, rule: str, *, keeps: bool) -> str:
-    """Say in a sentence or two why this setting is taken.
+@dataclass(frozen=True)
+class Grounds:
+    """What a choice rests on.
 
-    Args:
-        belief: What the runs say.
-        chosen: The setting that is taken.
+    Attributes:
+        chosen: The setting that is chosen.
         gain: What the best one gains over the default.
         stop: Why looking ended early, if it did.
         rule: ``minimum`` or ``one-se``.
+        objective: What was minimised.
         keeps: Whether the default is kept.
+        is_taken: Whether the rule itself takes the chosen one. ``is_least``: whether it has the least expected loss.
     """
-    default = _named(belief, belief.index(belief.space.default_variant))
-    if keeps:
-        if chosen == belief.best:
-            return f"keep {default}: it has the least expected validation loss of all that were looked at"
-        return (
-            f"no difference beyond noise: keep {default}; what could still be gained over it is {_amount(belief, gain.mean)} "
-            f"({_range(belief, gain)})"
-        )
-    what = (
-        "has the least expected validation loss"
-        if rule == "minimum"
-        else "is the strongest within one standard error of the least expected validation loss"
-    )
-    said = f"{_named(belief, chosen)} {what}, {_amount(belief, gain.mean)} under that at {default} ({_range(belief, gain)})"
+
+    chosen: int
+    gain: Gain
+    stop: Stop | None
+    rule: str
+    objective: Objective
+    keeps: bool
+    is_taken: bool
+    is_least: bool
+
+
+def reason(belief: Belief, grounds: Grounds) -> str:
+    """Say in a sentence or two why a setting is chosen."""
+    metric, is_higher = grounds.objective.metric, grounds.objective.is_higher_better
+    least = f"the {'highest' if is_higher else 'least'} expected validation {metric}"
+    gain, default = grounds.gain, _named(belief, belief.index(belief.space.default_variant))
+    mean, low, high = (_amount(belief, value, metric) for value in gain)
+    between = f"90 % interval {low} to {high}"
+    if gain.high >= WORST:
+        mean, between = f"at least {low}", "losses so far above the best are not told apart"
+    within = f"is the strongest within one standard error of {least}"
+    if grounds.keeps:
+        if grounds.is_least:
+            return f"keep {default}: it has {least} of all that were looked at"
+        if grounds.is_taken:
+            return f"keep {default}: it {within}; what could still be gained over it is {mean} ({between})"
+        what = "no difference beyond noise" if gain.low <= 0 else "no difference that counts"
+        return f"{what}: keep {default}; what could still be gained over it is {mean} ({between})"
+    what = f"has {least}" if grounds.rule == "minimum" else within
+    said = f"{_named(belief, grounds.chosen)} {what}, {mean} {'above' if is_higher else 'under'} that at {default} ({between})"
     if gain.low <= 0:
         said += "; the gain is not beyond noise"
-    return said + (f"; the search ended early: {stop.value}" if stop else "")
+    return said + (f"; the search ended early: {grounds.stop.value}" if grounds.stop else "")
 
 
 def notes(belief: Belief, chosen: int, seen: Sequence[Seen]) -> Iterator[str]:
@@ -74,11 +96,8 @@ def _named(belief: Belief, setting: int) -> str:
     return ", ".join(f"{'λ' if name == belief.space.name else name}={short(variant[name])}" for name in variant if name in shown)
 
 
-def _amount(belief: Belief, gain: float) -> str:
+def _amount(belief: Belief, gain: float, metric: str) -> str:
     if belief.scale.is_log:
-        return f"{100 * (1 - math.exp(-gain)):.1f} %"
-    return f"{gain * belief.scale.unit:.3g}"
-
-
-def _range(belief: Belief, gain: Gain) -> str:
-    return f"90 % interval {_amount(belief, gain.low)} to {_amount(belief, gain.high)}"
+        return f"{round(100 * (1 - math.exp(-gain)), 1) + 0.0:.1f} %"
+    known = metric_of(metric)
+    return f"{known.factor * belief.scale.unit * gain:.3g} {known.difference_unit}".rstrip()

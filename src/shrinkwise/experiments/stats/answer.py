@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from shrinkwise.experiments.records import Condition, Status, Variant
+from shrinkwise.experiments.records import Condition, Setting, Status, Variant
 from shrinkwise.experiments.stats.metric import metric_of
 
 
@@ -85,6 +85,7 @@ class Row:
         collapsed: How many of the runs that are done learned nothing.
         metrics: Metric name -> its spread; a metric without a value (no run done) is absent.
         weight_norm: Mean over seeds; NaN where unknown.
+        chosen: Settings that were chosen for it among several before anything was compared, such as its learning rate.
     """
 
     variant: Variant
@@ -94,6 +95,7 @@ class Row:
     collapsed: int
     metrics: Mapping[str, Spread]
     weight_norm: float
+    chosen: Mapping[str, Setting] = field(default_factory=dict)
 
 
 class Finding(enum.StrEnum):

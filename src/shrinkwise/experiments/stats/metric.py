@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shrinkwise.errors import SettingError
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -68,6 +70,10 @@ METRICS: Mapping[str, Metric] = {
 RATES = frozenset(["accuracy", "acc", "f1", "auc", "auroc", "iou", "miou", "map", "precision", "recall", "top1", "top5"])
 """Words that name a share, and so does any name that contains one."""
 
+_LOSSES = frozenset(["loss", "logloss", "nll", "deviance", "perplexity", "ppl", "bpc"])
+_LESS_IS_BETTER = _LOSSES | {"error", "err", "rmse", "mse", "mae", "wer", "cer"}
+_MORE_IS_BETTER = RATES | {"r2", "bleu", "rouge"}
+
 
 def words_of(name: str) -> list[str]:
     """Return the words of a metric's name.
@@ -86,3 +92,23 @@ def metric_of(name: str) -> Metric:
     """
     is_rate = not RATES.isdisjoint(words_of(name))
     return METRICS.get(name, Metric(name, is_percentage=is_rate, has_relative_margin=not is_rate))
+
+
+def guess_direction(metric: str) -> bool:
+    """Return whether more of a well-known metric is better.
+
+    Raises:
+        SettingError: The name is not well known.
+
+    >>> guess_direction("eval_loss"), guess_direction("val/Accuracy")
+    (False, True)
+    """
+    words = words_of(metric)
+    less, more = bool(_LESS_IS_BETTER.intersection(words)), bool(_MORE_IS_BETTER.intersection(words))
+    if less == more:
+        raise SettingError(
+            f"whether more {metric!r} is better is not known",
+            "the name does not tell",
+            "say --minimize or --maximize (maximize=False or True)",
+        )
+    return more

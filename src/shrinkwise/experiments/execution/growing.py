@@ -1,0 +1,135 @@
+"""Runs that become known one after another: what selection is handed as ``train_many``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from shrinkwise.errors import TrainingError
+from shrinkwise.experiments.execution.launch import Launch, Launcher, Train
+from shrinkwise.experiments.execution.plan import Plan
+from shrinkwise.experiments.execution.resume import Progress
+from shrinkwise.experiments.execution.store import Store, check_writable, holds_store
+from shrinkwise.experiments.records import Record, RunKey, Status
+
+
+class Growing:
+    """Trains runs as they are asked for, keeps each record as its run ends, and never trains one twice; a context manager.
+
+    A search that is asked again asks for the same runs again, so its whole path is replayed from the store: that is how it goes on
+    where it was stopped. Nothing is written before a run has ended well: a function that cannot be trained leaves no folder behind.
+
+    Args:
+        plan: What makes it this experiment.
+        make_train: Gives what trains a run by the means of a plan: the one that is kept, where there is one.
+        folder: Where records are kept; None keeps them in memory.
+        launcher: In which processes they are trained.
+        n_all: The most runs that will be asked for.
+        check: Called with the first record of a run that ended well, before it is kept; what it raises leaves nothing behind.
+        progress: Called with the number of runs done and of all runs.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        make_train: Callable[[Plan], Train],
+        folder: Path | None,
+        launcher: Launcher,
+        *,
+        n_all: int,
+        check: Callable[[Record], None] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.records: dict[RunKey, Record] = {}
+        self._plan, self._make_train, self._folder = plan, make_train, folder
+        self._launcher, self._n_all, self._check, self._progress = launcher, n_all, check, progress
+        self._held: list[Record] = []
+        self._open = ExitStack()
+        self._store: Store | None = None
+        self._launch: Launch | None = None
+        self._kept = plan
+
+    def __enter__(self) -> Self:
+        if self._folder is not None and not holds_store(self._folder):
+            check_writable(self._folder)
+        else:
+            self._claim()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def __call__(self, keys: Sequence[RunKey]) -> list[Record]:
+        """Return the records of runs in the order asked for; those that are nowhere yet are trained first.
+
+        A run that failed is returned as such, and is trained again only by another :class:`Growing`.
+
+        Raises:
+            StoreError: The folder belongs to another experiment, or was begun with other versions.
+            WorkerError: A process that trained died; what had ended is kept.
+            TrainingError: Every run that was asked for so far failed.
+        """
+        new = [key for key in dict.fromkeys(keys) if key not in self.records]
+        if self._store is not None:
+            found = self._store.records(new)
+            self.records |= {record.key: record for record in found if record.status is not Status.FAILED}
+        missing = [key for key in new if key not in self.records]
+        self._report()
+        if missing:
+            for record in self._launched()(missing):
+                self._keep(record)
+                self._report()
+        self._refuse_failures()
+        return [self.records[key] for key in keys]
+
+    def will_be(self, n_all: int) -> None:
+        """Correct the number of runs that will be asked for: a search may end before its budget is spent."""
+        self._n_all = n_all
+        self._report()
+
+    def _launched(self) -> Launch:
+        """Start what trains when the first run is missing: a search that is only replayed starts no process."""
+        if self._launch is None:
+            if self._store is not None:
+                self._store.check_versions(self._plan)
+            session = self._launcher.session(self._make_train(self._kept), self._n_all)
+            self._launch = self._open.enter_context(session)
+        return self._launch
+
+    def _keep(self, record: Record) -> None:
+        if record.status is Status.DONE and self._check and not self._is_good():
+            self._check(record)
+        self.records[record.key] = record
+        self._held.append(record)
+        if self._store is None and not self._is_good():
+            return
+        store = self._store or self._claim()
+        while self._held:
+            store.append(self._held.pop(0))
+
+    def _is_good(self) -> bool:
+        return any(record.status is Status.DONE for record in self.records.values())
+
+    def _claim(self) -> Store:
+        self._store = self._open.enter_context(Store(self._folder))
+        self._kept = self._store.claim(self._plan)
+        return self._store
+
+    def _report(self) -> None:
+        if self._progress:
+            self._progress(len(self.records), max(self._n_all, len(self.records)))
+
+    def _refuse_failures(self) -> None:
+        records = list(self.records.values())
+        if not records or any(record.status is not Status.FAILED for record in records):
+            return
+        message, n = Counter(record.message for record in records).most_common(1)[0]
+        raise TrainingError(
+            f"every run failed, all {len(records)} of them" if len(records) > 1 else "the first run failed",
+            message if n == len(records) else f"{message} ({n} of them)",
+            "mend what is raised there, and ask again",
+        )
