@@ -37,10 +37,10 @@ def train(trial: sw.Trial) -> dict[str, float]:
     }
 
 
-# The function reads its λ as trial["alpha"], and alpha has a unit of its own: the penalty alpha/(2·batch)·Σw², and so a range of its
-# own. Chosen by the loss, which feels small differences; an accuracy on 800 rows is coarse.
+# The function reads its λ as trial["alpha"], and alpha has a unit of its own, the penalty alpha/(2·batch)·Σw², hence a range of its
+# own. It is chosen by the loss, which feels small differences; an accuracy is coarse.
 tuned = sw.tune(train, name="alpha", unit="sklearn-mlp", around=1e-4, low=1e-4, high=100.0, metric="loss", seeds=8)
 tuned.show()
 
 same = sw.convert(tuned.lam, "sklearn-mlp", "half", batch_size=BATCH)
-print(f"\nalpha={tuned.lam:.2g} is λ={same.value:.2g} of mean loss + (λ/2)·Σw², torch's weight_decay: {same.why}.")
+print(f"\nIn torch, alpha={tuned.lam:.2g} would be SGD's weight_decay={same.value:.2g}: it depends on the batch size, {BATCH}.")

@@ -81,7 +81,8 @@ def test_a_larger_budget_begins_with_the_same_runs():
     few, many = World(basin(), noise=0.1), World(basin(), noise=0.1)
     look(few, n_seeds=3, budget=12)
     look(many, n_seeds=3, budget=20)
-    assert many.asked[: len(few.asked)] == few.asked
+    first, longer = ([key for keys in world.asked for key in keys] for world in (few, many))
+    assert longer[: len(first)] == first
 
 
 def test_the_condition_is_that_of_the_runs():
@@ -112,7 +113,7 @@ def test_where_lambda_does_nothing_the_default_is_kept_and_little_is_spent(defau
 def test_where_lambda_makes_no_difference_a_gain_is_rarely_said_to_be_beyond_noise():
     choices = [look(World(flat, name, noise=0.05), FIXED, n_seeds=6, budget=24) for name in range(24)]
     claimed = [choice for choice in choices if not choice.keeps_default and "not beyond noise" not in choice.reason]
-    assert len(claimed) <= 8
+    assert len(claimed) <= 3
 
 
 @pytest.mark.slow

@@ -341,9 +341,9 @@ def test_an_experiment_without_variants_can_be_tuned_and_not_run(tmp_path):
     ("span", "ends"),
     [
         ((None, None, None), (1e-6, 1.0)),
-        ((0.01, None, None), (1e-6, 1.0)),
-        ((1e-6, None, None), (1e-7, 1.0)),
-        ((5, None, None), (1e-6, 50)),
+        ((0.01, None, None), (1e-4, 1.0)),
+        ((0.01, 0.005, None), (0.005, 1.0)),
+        ((5, None, None), (0.05, 500)),
         ((None, 3, None), (3, 30)),
         ((None, None, 1e-7), (1e-8, 1e-7)),
         ((None, 1e-3, 1e-2), (1e-3, 1e-2)),

@@ -4,7 +4,7 @@ Each gets ``train_many(runs) -> records`` as an argument and gives a Choice; not
 """
 
 from shrinkwise.experiments.selection.choice import Choice, Cost, CurvePoint, Seen, Step, TrainMany
-from shrinkwise.experiments.selection.layers import LayerSensitivity, LayerStrength
+from shrinkwise.experiments.selection.layers import LayerSensitivity, LayerStrength, VerifiedStep
 from shrinkwise.experiments.selection.objective import Objective
 from shrinkwise.experiments.selection.prior import prior, timescale_window
 from shrinkwise.experiments.selection.search import search
@@ -22,6 +22,7 @@ __all__ = [
     "Space",
     "Step",
     "TrainMany",
+    "VerifiedStep",
     "prior",
     "search",
     "sweep",

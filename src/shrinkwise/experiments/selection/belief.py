@@ -120,6 +120,17 @@ class Belief:
         draws = self.posterior.draws
         return float(np.quantile(draws[:, over] - draws.min(axis=1), 1 - _TAIL))
 
+    def likely_best(self, free: Sequence[int], rng: np.random.Generator) -> int:
+        """Draw one of some settings as often as each is believed to be the best of them (Thompson, 1933)."""
+        draw = self.posterior.draws[rng.integers(len(self.posterior.draws))]
+        return min(free, key=lambda setting: float(draw[setting]))
+
+    def most_improving(self, free: Sequence[int]) -> int:
+        """Return the one of some settings that is expected to improve most on the best so far (Mockus, 1975)."""
+        draws = self.posterior.draws
+        better = np.maximum(draws[:, [self.best]] - draws[:, list(free)], 0.0).mean(axis=0)
+        return free[int(better.argmax())]
+
     def curve(self, others: dict[str, Setting]) -> tuple[CurvePoint, ...]:
         """Return the expected loss by rising λ, for one combination of other settings."""
         at = [self.index(self.space.variant(lam, **others)) for lam in self.space.lams()]

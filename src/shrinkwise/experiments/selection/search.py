@@ -25,7 +25,7 @@ from shrinkwise.seeding import numpy_generator
 
 _LEAST_BUDGET = 3
 _RUNS_PER_SEED = 4
-_FIRST_PER_SEED = 2
+_FIRST_RUNS = 8
 _EDGE = 0.25
 """Share of the belief that the best lies at the end of the range, from which on the range is extended."""
 _MOST_EXTENSIONS = 3
@@ -116,20 +116,27 @@ class _Looking:
         return believe(self.space, self.seen, numpy_generator("belief", len(self.seen)))
 
     def first(self, budget: int) -> list[tuple[Variant, int]]:
-        """Spread the first runs evenly over the range, each seed's far apart; the default is among them."""
-        per_seed = _FIRST_PER_SEED if len(self.seeds) > 1 else min(3, budget)
-        n_seeds = len(self.seeds)
-        n = min(per_seed * n_seeds, budget)
+        """Spread the first runs evenly over the range, two a seed and those far apart; the default is among them.
+
+        Seeds that have no run yet are the first to have one in the next round, where more is known.
+        """
         lams, combinations = self.space.lams()[1:], self.space.combinations()
-        places = [round((k + 0.5) / n * (len(lams) - 1)) for k in range(n)]
+        enough = round(_FIRST_RUNS * math.sqrt(len(combinations)))
+        n = enough if budget >= 1.5 * enough else max(_LEAST_BUDGET, budget // 2)
+        n_seeds = max(1, min(len(self.seeds), n // 2))
         runs: list[tuple[Variant, int]] = []
-        for k, place in enumerate(places):
+        for k in range(n):
+            place = round((k + 0.5) / n * (len(lams) - 1))
             others = combinations[int(k * _GOLDEN * len(combinations)) % len(combinations)]
             runs.append((self.space.variant(lams[place], **others), self.seeds[k % n_seeds]))
         return _with_default(runs, self.default, self.space)
 
     def next(self, belief: Belief | None, left: int) -> tuple[list[tuple[Variant, int]], str]:
-        """Choose a run for each seed where the best may lie, the seeds with the fewest runs first."""
+        """Choose as many runs as there are seeds, each for the seed with the fewest, where the best may lie.
+
+        Several are drawn from the belief, which spreads them; that of a single seed goes where it is expected to improve most on the
+        best.
+        """
         if belief is None:
             return self.after_failure(left), "nothing ended well yet: the weakest strengths"
         if (up := self.edge(belief)) is not None:
@@ -137,15 +144,17 @@ class _Looking:
             self.n_extensions += 1
             belief = self.belief() or belief
         rng = numpy_generator("search", len(self.seen))
-        tried = {(run.variant, run.seed) for run in self.seen}
-        counts = Counter(dict.fromkeys(self.seeds, 0)) + Counter(run.seed for run in self.seen)
-        order = sorted(self.seeds, key=lambda seed: (counts[seed], self.seeds.index(seed)))
-        bests = belief.posterior.best_of_draws()
+        asked = {(run.variant, run.seed) for run in self.seen}
         wanted: list[tuple[Variant, int]] = []
-        for seed in order[:left]:
-            free = [int(setting) for setting in bests if (belief.variants[setting], seed) not in tried]
-            if free:
-                wanted.append((belief.variants[free[rng.integers(len(free))]], seed))
+        for _ in range(min(left, len(self.seeds))):
+            counts = Counter(seed for _, seed in asked)
+            seed = min(self.seeds, key=lambda seed: counts[seed])
+            free = [k for k, variant in enumerate(belief.variants) if (variant, seed) not in asked]
+            if not free:
+                break
+            setting = belief.likely_best(free, rng) if len(self.seeds) > 1 else belief.most_improving(free)
+            wanted.append((belief.variants[setting], seed))
+            asked.add(wanted[-1])
         low, high = belief.interval()
         return wanted, f"where the least loss may lie: {low:.2g} to {high:.2g}"
 

@@ -7,11 +7,10 @@ Needs the extra ``evidence``; reads networks and leaves them as they were.
 from shrinkwise.experiments.selection.curvature.evidence import averaged, layer_strengths, profile_of
 from shrinkwise.experiments.selection.curvature.multiplier import multiplier_space, search_multiplier
 from shrinkwise.experiments.selection.curvature.sensitivity import pooled, slopes
-from shrinkwise.experiments.selection.curvature.verify import VerifiedStep, verify
+from shrinkwise.experiments.selection.curvature.verify import verify
 from shrinkwise.experiments.selection.curvature.winner import look_at_layers, slopes_of_run
 
 __all__ = [
-    "VerifiedStep",
     "averaged",
     "layer_strengths",
     "look_at_layers",

@@ -18,7 +18,7 @@ from shrinkwise.experiments.selection.layers import LayerStrength
 from shrinkwise.regularization.audit.measuring.looking import invariance_of
 
 SCALE_INVARIANT = "scale-invariant: a normalisation layer follows it"
-TOO_LARGE = "too large for an exact spectrum, and of a kind that K-FAC does not know"
+TOO_LARGE = "too large for an exact spectrum, and of a kind or a width that K-FAC is not taken of"
 FLAT = "the loss does not change with it"
 ZERO = "all its values are zero"
 _INVARIANCE_ROWS = 256

@@ -17,10 +17,12 @@ LOW, HIGH = 1 / 30, 3.0
 def multiplier_space(fixed: Mapping[str, Setting] | None = None) -> Space:
     """Return where the multiplier c is searched: 1/30 to 3, beside no penalty at all; 1 is the evidence as it stands.
 
+    Where the best lies at an end, the search goes on beyond it.
+
     Args:
         fixed: Settings that every variant has.
     """
-    return Space(low=LOW, high=HIGH, default=1.0, fixed=dict(fixed or {}), is_fixed=True)
+    return Space(low=LOW, high=HIGH, default=1.0, fixed=dict(fixed or {}))
 
 
 def search_multiplier(  # noqa: PLR0913  as search

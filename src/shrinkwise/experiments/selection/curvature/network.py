@@ -17,6 +17,9 @@ from shrinkwise.regularization.rules import Placement, chosen, place
 
 _ROWS = 512
 """Rows of one product: what a product holds grows with them, what it gives does not depend on them."""
+_SHORT = ("can't allocate memory", "out of memory", "not enough memory")
+_OF_DERIVATIVES = ("derivative", "grad", "forward AD", "functorch", "vmap", "batching rule")
+"""Words in which torch says that it cannot differentiate something; other errors outside of a network's own code are ours."""
 
 
 class Trained:
@@ -77,7 +80,13 @@ class _Reader(nn.Module):
         self.model, self.is_regression = model, task == "regression"
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.model(x)
+        try:
+            outputs: Tensor = self.model(x)
+        except (RuntimeError, ValueError, TypeError) as error:
+            # It took the same rows while it was trained: what it cannot do is to be differentiated, or to take them one by one.
+            if isinstance(error, ShrinkwiseError) or _is_of_memory(error):
+                raise
+            raise _no_derivatives(self.model, error) from error
         return outputs.reshape(len(x), -1) if self.is_regression else outputs
 
 
@@ -95,18 +104,26 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     try:
         with sdpa_kernel(SDPBackend.MATH), _without_word_of_torch_jit():
             yield
-    except ShrinkwiseError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"{type(model).__name__} raised {type(error).__name__} ({str(error).splitlines()[0] if str(error) else 'no words'})",
-            "its curvature needs derivatives of its outputs, forwards and backwards",
-            "leave layers and sensitivity out for this network",
-        ) from error
+    except RuntimeError as error:
+        if isinstance(error, ShrinkwiseError) or _is_of_memory(error) or not any(word in str(error) for word in _OF_DERIVATIVES):
+            raise
+        raise _no_derivatives(model, error) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(is_fast)
         for module, is_training in modes.items():
             module.training = is_training
+
+
+def _is_of_memory(error: Exception) -> bool:
+    return any(word in str(error) for word in _SHORT)
+
+
+def _no_derivatives(model: nn.Module, error: Exception) -> ModelError:
+    return ModelError(
+        f"{type(model).__name__} raised {type(error).__name__} ({str(error).splitlines()[0] if str(error) else 'no words'})",
+        "its curvature needs derivatives of its outputs, forwards and backwards, row by row",
+        "leave layers out for this network: layers=0 (--layers 0)",
+    )
 
 
 @contextmanager

@@ -22,6 +22,8 @@ CHEAP = 1_024
 """Values of a weight up to which ``auto`` takes the exact spectrum."""
 POSSIBLE = 4_096
 """Values of a weight up to which an exact spectrum is taken at all: it holds the square of them, and takes their cube in time."""
+WIDE = 4_096
+"""Inputs or outputs of a layer up to which K-FAC takes its factors: it holds the square of them, and takes their cube in time."""
 _ROWS = 64
 
 
@@ -29,7 +31,7 @@ def spectra(trained: Trained, weights: Sequence[Placement], method: Method) -> d
     """Return the eigenvalues of each weight's own block, float64, shape ``(n_values,)``, in no order.
 
     K-FAC (Martens and Grosse, ICML 2015; filters by Grosse and Martens, ICML 2016) with the exact curvature of the loss by the
-    outputs. It knows weights that one Linear or Conv2d holds and that this module's own forward uses. A weight that can be had in
+    outputs. It knows weights that one Linear or Conv2d holds, of up to 4,096 inputs and outputs, and that this module's own forward uses. A weight that can be had in
     neither way is left out.
 
     Args:
@@ -124,7 +126,7 @@ def by_factors(trained: Trained, weights: Sequence[Placement]) -> dict[str, Tens
 
 
 def _factorable(trained: Trained, weights: Sequence[Placement]) -> list[Placement]:
-    """Return the weights that one Linear or Conv2d holds, and whose module is called."""
+    """Return the weights that one Linear or Conv2d of no great width holds, and whose module is called."""
     called: set[int] = set()
     with ExitStack() as stack, torch.no_grad():
         for module in trained.model.modules():
@@ -132,4 +134,8 @@ def _factorable(trained: Trained, weights: Sequence[Placement]) -> list[Placemen
                 handle = module.register_forward_hook(lambda module, *_: called.add(id(module.weight)))
                 stack.callback(handle.remove)
         trained.reader(trained.batches[0][0][:2])
-    return [weight for weight in weights if id(weight.parameter) in called and not weight.aliases]
+    return [
+        weight
+        for weight in weights
+        if id(weight.parameter) in called and not weight.aliases and max(weight.parameter.flatten(1).shape) <= WIDE
+    ]

@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 
 from shrinkwise.experiments.data import Split
-from shrinkwise.experiments.engine import Recipe, train_model, train_one
-from shrinkwise.experiments.records import Condition, RunKey, Status, Variant
+from shrinkwise.experiments.engine import Recipe, build_model
+from shrinkwise.experiments.records import Condition, Record, RunKey, Status, Variant
 from shrinkwise.experiments.selection.curvature.sensitivity import MORE, UNCLEAR
-from shrinkwise.experiments.selection.curvature.winner import strengths_in
-from shrinkwise.experiments.selection.layers import LayerSensitivity
+from shrinkwise.experiments.selection.curvature.winner import strengths_in, trained_network
+from shrinkwise.experiments.selection.layers import LayerSensitivity, VerifiedStep
 from shrinkwise.experiments.selection.objective import Objective
 
 FACTOR = 2.0
-
-
-@dataclass(frozen=True)
-class VerifiedStep:
-    """What one step along the advice came to.
-
-    Attributes:
-        name: Dotted name of the parameter.
-        factor: What its strength was multiplied by: 2, or a half.
-        change: Mean change of the validation loss, paired by seed: negative where the step helped. NaN where no run was done.
-        error: Its standard error over seeds; NaN for one seed.
-        n: Number of seeds of which both runs were done.
-    """
-
-    name: str
-    factor: float
-    change: float
-    error: float
-    n: int
-
-    @property
-    def is_borne_out(self) -> bool:
-        """Whether the loss went the way that was advised."""
-        return self.change < 0
 
 
 def verify(
@@ -52,6 +29,8 @@ def verify(
     *,
     condition: Condition | None = None,
     objective: Objective | None = None,
+    before: Mapping[int, Record] | None = None,
+    on_run: Callable[[Record], None] | None = None,
 ) -> tuple[VerifiedStep, ...]:
     """Take each clear advice by one step, a factor of 2 on the strength of one layer, and train again.
 
@@ -59,27 +38,46 @@ def verify(
         recipe: How the settings were trained.
         split_of: Seed -> its rows.
         variant: The settings; its strength is not 0.
-        seeds: Seeds to train; one run each for the settings as they are, and one for each advice.
+        seeds: Seeds to train; one run each for each advice, and one for the settings as they are where ``before`` lacks it.
         advice: From the sensitivity; layers without a clear direction are passed over.
         condition: What the data are like; it names the runs.
         objective: What is compared; the validation loss at the end where none is given.
+        before: Seed -> record of the settings as they are, as far as they were trained already.
+        on_run: Called with the record of each run that is trained.
 
     Returns:
         One a layer with a clear direction, in the order given.
     """
     told = [layer for layer in advice if layer.advice != UNCLEAR]
     judged = objective or Objective()
+    known = dict(before or {})
     changes: dict[str, list[float]] = {layer.name: [] for layer in told}
+
+    def train(how: Recipe, key: RunKey) -> Record | None:
+        network = trained_network(how, split_of(key.seed), key)
+        if network is None:
+            return None
+        if on_run:
+            on_run(network[1])
+        return network[1]
+
     for seed in seeds if told else ():
-        split, key = split_of(seed), RunKey(variant, condition or Condition(), seed)
-        model, before = train_model(recipe, split, key)
-        even = dict(recipe.profile) if recipe.profile is not None else dict.fromkeys(strengths_in(recipe, model, 1.0), 1.0)
+        key = RunKey(variant, condition or Condition(), seed)
+        as_is = known.get(seed) or train(recipe, key)
+        if as_is is None or as_is.status is not Status.DONE:
+            continue
+        even = dict(recipe.profile) if recipe.profile is not None else evenly(recipe, split_of(seed), variant, seed)
         for layer in told:
-            stepped = replace(recipe, profile=even | {layer.name: even[layer.name] * _factor(layer)})
-            after = train_one(stepped, split, key)
-            if before.status is Status.DONE and after.status is Status.DONE:
-                changes[layer.name].append(judged.see(after).loss - judged.see(before).loss)
+            after = train(replace(recipe, profile=even | {layer.name: even[layer.name] * _factor(layer)}), key)
+            if after is not None and after.status is Status.DONE:
+                changes[layer.name].append(judged.see(after).loss - judged.see(as_is).loss)
     return tuple(_step(layer, changes[layer.name]) for layer in told)
+
+
+def evenly(recipe: Recipe, split: Split, variant: Variant, seed: int) -> dict[str, float]:
+    """Return the profile that a recipe without one amounts to: 1 for every parameter that it penalises."""
+    model = build_model(recipe, variant, seed, torch.from_numpy(split.x_train[:2]))
+    return dict.fromkeys(strengths_in(recipe, model, 1.0), 1.0)
 
 
 def _factor(layer: LayerSensitivity) -> float:

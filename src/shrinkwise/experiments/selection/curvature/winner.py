@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from shrinkwise.errors import ShrinkwiseError
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine import Recipe, train_model
 from shrinkwise.experiments.engine.optimizers import set_lr
@@ -31,6 +32,7 @@ def look_at_layers(
     condition: Condition | None = None,
     method: Method = "auto",
     select: str = "last",
+    on_run: Callable[[Record], None] | None = None,
 ) -> tuple[tuple[LayerStrength, ...], tuple[LayerSensitivity, ...]]:
     """Train the chosen settings again, one run a seed, and return what the evidence and the sensitivity say of each layer.
 
@@ -38,10 +40,11 @@ def look_at_layers(
         recipe: How to train.
         split_of: Seed -> its rows.
         variant: The chosen settings.
-        seeds: Seeds to train; a run that diverges is left out.
+        seeds: Seeds to train; a run that diverges or fails is left out.
         condition: What the data are like; it names the runs.
         method: How spectra are taken, see :func:`layer_strengths`.
         select: Whose weights are looked at: ``last`` or ``best-val``.
+        on_run: Called with the record of each run, before its network is looked at.
 
     Returns:
         The layers, means over seeds, and the sensitivities, none of layers that are scale-invariant, and none where the chosen
@@ -54,7 +57,12 @@ def look_at_layers(
     strengths, found = [], []
     for seed in seeds:
         split = split_of(seed)
-        model, record = train_model(recipe, split, RunKey(variant, condition or Condition(), seed), select)
+        network = trained_network(recipe, split, RunKey(variant, condition or Condition(), seed), select)
+        if network is None:
+            continue
+        model, record = network
+        if on_run:
+            on_run(record)
         if record.status is Status.DONE:
             x, y = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train)
             strengths.append(layer_strengths(model, x, y, recipe.task, method=method))
@@ -63,6 +71,16 @@ def look_at_layers(
     # The size of such a weight sets how fast it learns, which no derivative at the end of training sees.
     passed_over = {layer.name for layer in layers if layer.why_left_out == SCALE_INVARIANT}
     return layers, tuple(layer for layer in pooled(found) if layer.name not in passed_over)
+
+
+def trained_network(recipe: Recipe, split: Split, key: RunKey, select: str = "last") -> tuple[nn.Module, Record] | None:
+    """Train one run as :func:`train_model` does; None where a user's model or optimiser fails in it."""
+    try:
+        return train_model(recipe, split, key, select)
+    except ShrinkwiseError:
+        raise
+    except Exception:  # noqa: BLE001  anything may come out of a user's code
+        return None
 
 
 def slopes_of_run(recipe: Recipe, split: Split, model: nn.Module, record: Record, select: str = "last") -> dict[str, float]:
