@@ -2,8 +2,8 @@
 
     python benchmarks/error_rate.py [EXPERIMENTS]
 
-Every experiment is the whole path: real trainings of a small network on scikit-learn's digits, a search, and, where it does not keep
-the default, a confirmation on ten fresh seeds with the verdict of ``compare``. Two kinds of nothing:
+Every experiment is the whole path: real trainings of a small network on scikit-learn's digits, a search, and, where it does not
+keep the default, a confirmation on ten fresh seeds with the verdict of ``compare``. Two kinds of nothing:
 
 * ``reshuffled``: λ does not act, but each λ draws its own starting weights and order, as in code that does not share them. Losses
   differ by chance alone, and a search is tempted by the luckiest.

@@ -13,6 +13,7 @@ import shrinkwise as sw
 
 EPOCHS = 40
 SEARCHED = {"alpha": [1e-4, 0.01, 0.1, 1.0, 10.0], "seed": list(range(8))}
+NAMES = {"params_alpha": "alpha", "params_seed": "seed", "value": "loss", "user_attrs_accuracy": "accuracy", "state": "status"}
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -35,8 +36,7 @@ study = optuna.create_study(sampler=optuna.samplers.GridSampler(SEARCHED))
 study.optimize(objective)
 print(f"Optuna's best trial: {study.best_params} with a loss of {study.best_value:.3f}.\n")
 
-# One row a trial; with plain names the verdict reads well, and knows that less loss is better.
-names = {"params_alpha": "alpha", "params_seed": "seed", "value": "loss", "user_attrs_accuracy": "accuracy"}
-runs = study.trials_dataframe().rename(columns=names)
+# One row a trial. With plain names the verdict reads well, knows that less loss is better, and which trials failed or were pruned.
+runs = study.trials_dataframe().rename(columns=NAMES)
 print(sw.verdict(runs, vary="alpha", metric="loss", base=1e-4).verdict(), "\n")
 print(sw.verdict(runs, vary="alpha", metric="accuracy", base=1e-4).markdown())

@@ -42,7 +42,7 @@ def train(trial: sw.Trial) -> dict[str, float]:
         return {"val_loss": val_loss, "test_loss": float(nn.functional.cross_entropy(model(x_test), y_test))}
 
 
-tuned = sw.tune(train, seeds=8, budget=32, confirm=6)
+tuned = sw.tune(train, seeds=8, budget=32, confirm=10)
 tuned.show()
 
-print(f"\nTake weight_decay={tuned.lam:.2g}; from {tuned.low:.2g} to {tuned.high:.2g} it is the best with 90 % probability.")
+print(f"\nTake weight_decay={tuned.lam:.2g}; the best lies between {tuned.low:.2g} and {tuned.high:.2g} with 90 % probability.")

@@ -125,6 +125,34 @@ def test_data_are_tuned_with_the_flags_of_compare(capfd):
     assert (document["confirmation"] is None) == document["choice"]["keeps_default"]
 
 
+def test_layers_are_looked_at_and_advice_is_verified(capfd):
+    pytest.importorskip("curvlinops")
+    line = "tune --data digits --classes 0-1 --epochs 2 --seeds 2 --hidden 4 --jobs 1 --budget 10 --around 0.01"
+    code, out, err = shrinkwise(f"{line} --json --out a", capfd)
+    assert code == 0
+    document = json.loads(out)
+    assert [layer["name"] for layer in document["layers"]] == ["layers.0.weight", "layers.1.weight"]
+    assert document["layers_cost"]["trainings"] == 2
+    assert document["cost"]["trainings"] <= 8
+    assert document["verification_cost"] is None
+    assert "At most 10 trainings of 2 seeds, 2 of them to look at the layers of the choice." in err
+    code, out, err = shrinkwise(f"{line} --layers 1 --verify --out a", capfd)
+    assert code == 0
+    assert "one more for each clear advice on a layer and seed, to verify it." in err
+    assert "layers of the choice (1 training" in out
+    assert "there was no advice to verify" in " ".join(out.split()), "one seed has no standard error"
+    assert "How many parameters are in use" in Path("a/report.html").read_text()
+    _, out, err = shrinkwise(f"{line} --layers 0 --out a", capfd)
+    assert "layers.0.weight" not in out
+    assert "2 of them" not in err
+
+
+def test_a_function_shows_no_layers(capfd):
+    code, out, _ = shrinkwise("tune own_train:train --seeds 2 --budget 3 --jobs 1 --layers 1", capfd)
+    assert code == 0
+    assert "a training function shows no network" in " ".join(out.split())
+
+
 def test_lists_are_searched_jointly(capfd):
     _, out, _ = shrinkwise(f"tune {DATA} --lr 0.05,0.5 --json", capfd)
     document = json.loads(out)
@@ -141,14 +169,15 @@ def test_lists_are_searched_jointly(capfd):
 def test_the_same_command_again_shows_what_is_there_and_a_larger_budget_goes_on(capfd):
     line = "tune own_train:train --seeds 2 --around 0.001 --jobs 1 --json --out a"
     _, first, _ = shrinkwise(f"{line} --budget 8", capfd)
+    before = {(run["lam"], run["seed"]) for run in json.loads(first)["runs"]}
     code, second, err = shrinkwise(f"{line} --budget 8", capfd)
     assert code == 0
     assert second == first
     assert "holds some already" in err
     assert "training 0" not in err
     _, more, err = shrinkwise(f"{line} --budget 11", capfd)
-    trained = json.loads(more)["cost"]["trainings"]
-    assert err.count("training ") == trained - 8, "those that were there are not trained again"
+    after = {(run["lam"], run["seed"]) for run in json.loads(more)["runs"]}
+    assert err.count("training ") == len(after - before) < len(after), "those that were there are not trained again"
 
 
 def test_the_folder_does_not_hang_on_budget_and_method(capfd, folder):
@@ -179,6 +208,8 @@ def test_a_toml_file_takes_the_place_of_flags_and_flags_win(capfd, folder):
 
 MISTAKES = {
     "one λ": (f"tune {DATA} --low 0.1 --high 0.1", ["low and high are both 0.1", "one λ leaves nothing to choose"]),
+    "layers of too many seeds": (f"tune {DATA} --layers 3", ["layers is 3", "of which there are 2"]),
+    "nothing to verify": (f"tune {DATA} --layers 0 --verify", ["verify is asked for and layers is 0"]),
     "a range upside down": (f"tune {DATA} --low 1 --high 0.1", ["low is 1 and high is 0.1"]),
     "a default outside": (f"tune {DATA} --around 0.5 --high 0.1", ["around is 0.5", "outside of high 0.1"]),
     "a default below": (
@@ -290,7 +321,7 @@ def test_help_tells_every_setting(capsys):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"around": 0.001, "low": 1e-5, "high": 0.1, "budget": 24, "rule": "one-se", "confirm": 8},
+        {"around": 0.001, "low": 1e-5, "high": 0.1, "budget": 24, "rule": "one-se", "confirm": 8, "layers": 3},
         {"lr": [0.01, 0.1], "dropout": [0, 0.5], "train_size": [100], "method": "sweep", "metric": "accuracy"},
     ],
 )

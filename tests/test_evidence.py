@@ -23,6 +23,7 @@ from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, RunKey, Status, Variant
 from shrinkwise.experiments.selection import LayerStrength
 from shrinkwise.experiments.selection.curvature import averaged, layer_strengths, multiplier_space, profile_of
+from shrinkwise.experiments.selection.curvature import spectrum as room
 from shrinkwise.experiments.selection.curvature.evidence import FLAT, SCALE_INVARIANT, TOO_LARGE, ZERO, fixed_point
 from shrinkwise.experiments.selection.curvature.network import Trained, at_rest
 from shrinkwise.experiments.selection.curvature.spectrum import by_factors, exact
@@ -191,6 +192,52 @@ def test_an_unknown_method_and_a_network_without_derivatives_are_said():
         layer_strengths(Rounded(4, 3).double(), x, y, task)
 
 
+class Fails(nn.Module):
+    """A network whose own code fails once it is looked into, in some words."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.first, self.words = nn.Linear(4, 3), words
+
+    def forward(self, x):
+        raise RuntimeError(self.words)
+
+
+def test_what_fails_outside_of_a_network_and_its_derivatives_is_a_fault_of_ours(monkeypatch):
+    model, x, y, task = rows_for(mlp)
+
+    def fail(matrix):
+        raise RuntimeError("the algorithm did not converge")
+
+    monkeypatch.setattr(torch.linalg, "eigvalsh", fail)
+    with pytest.raises(RuntimeError, match="did not converge") as caught:
+        layer_strengths(model, x, y, task)
+    assert not isinstance(caught.value, ModelError)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("shape '[20, 5]' is invalid for input of size 10", ModelError),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes", RuntimeError),
+        ("CUDA out of memory. Tried to allocate 9 GiB in autograd", RuntimeError),
+    ],
+)
+def test_a_network_that_fails_at_rest_is_said_and_want_of_memory_is_not_put_on_it(words, kind):
+    _, x, y, task = rows_for(mlp)
+    with pytest.raises(kind, match=words[:15].replace("[", r"\[")) as caught, at_rest(model := Fails(words).double()):
+        Trained(model, x, y, task).reader(x)
+    assert isinstance(caught.value, ModelError) is (kind is ModelError)
+
+
+def test_k_fac_is_not_taken_of_a_layer_so_wide_that_its_factors_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(room, "WIDE", 4)
+    model, x, y, task = rows_for(mlp)
+    first, last = layer_strengths(model, x, y, task, method="kfac")
+    assert (first.why_left_out, last.why_left_out) == (TOO_LARGE, TOO_LARGE)
+    assert all(layer.lam is not None for layer in layer_strengths(model, x, y, task))
+
+
 def test_the_missing_extra_is_one_message(monkeypatch):
     monkeypatch.setitem(sys.modules, "curvlinops", None)
     model, x, y, task = rows_for(mlp)
@@ -221,6 +268,7 @@ def test_the_multiplier_is_searched_from_a_thirtieth_to_three():
     space = multiplier_space({"dropout": 0.5})
     assert (space.low, space.high, space.unit) == (pytest.approx(1 / 30), 3, "half")
     assert space.default_variant == Variant(l2=1, dropout=0.5)
+    assert not space.is_fixed, "and beyond, where the best lies at an end"
 
 
 def test_a_profile_of_ones_is_no_profile_to_the_last_bit():

@@ -20,6 +20,7 @@ from shrinkwise.experiments.report.choosing.path import path_charts
 from shrinkwise.experiments.report.choosing.view import axis_range, choice_view, lam_axis, lam_of, shown
 from shrinkwise.experiments.report.choosing.words import facts, sentence
 from shrinkwise.experiments.selection.choice import Cost
+from shrinkwise.experiments.selection.layers import VerifiedStep
 from shrinkwise.experiments.stats.answer import Estimate
 from shrinkwise.experiments.stats.two_models import TwoModels
 from test_report_page import BROWSER, FLAGS, Dom, charts_of
@@ -102,10 +103,46 @@ def test_page_says_what_it_cost_and_what_ended_badly():
 
 def test_page_shows_the_confirmation_with_its_price():
     sample = samples.search()
-    text = in_words(choice_page(sample.choice, sample.study, **sample.beside, confirmation_cost=Cost(8, 16, 0, 75.0)))
+    text = in_words(choice_page(sample.choice, sample.study, **sample.beside, prices={"confirmation": Cost(8, 16, 0, 75.0)}))
     assert sample.beside["confirmation"].answer.sentence in text
     assert "equivalent on 10 fresh seeds" in text
     assert "(16 trainings, 1 min 15 s, on top)" in text
+
+
+VERIFIED = (
+    replace(samples.SENSITIVITIES[0], verified=VerifiedStep("layers.0.weight", 2.0, -0.0123, 0.002, 2)),
+    samples.SENSITIVITIES[1],
+)
+BY_LAYER = tuple(replace(layer, chosen=layer.lam and 0.5 * layer.lam) for layer in samples.LAYERS)
+PRICES = {"layers": Cost(2, 2, 0, 75.0), "verification": Cost(2, 4, 0, 30.0)}
+
+
+def test_strengths_by_layer_verified_advice_and_their_prices_are_shown_everywhere():
+    sample = samples.Sample(samples.searched(), samples.STUDY, {"layers": BY_LAYER, "sensitivities": VERIFIED, "prices": PRICES})
+    page = in_words(choice_page(sample.choice, sample.study, **sample.beside))
+    terminal = " ".join(printed(sample, 140).split())
+    for said in (page, terminal):
+        assert "twice its λ: loss −0.012 ± 0.002" in said
+        assert "one step, trained again" in said
+        assert "of the choice" in said
+        assert re.search(r"0\.021 ?0\.0105", said)
+        assert "(2 trainings, 1 min 15 s, of the budget)" in said
+        assert "(4 trainings, 30.0 s, on top)" in said
+    document = choice_document(sample.choice, sample.study, **sample.beside)
+    assert [layer["chosen"] for layer in document["layers"]] == [0.0105, 0.00215, None]
+    assert document["sensitivities"][0]["verified"] == {
+        "factor": 2.0,
+        "change": -0.0123,
+        "error": 0.002,
+        "n": 2,
+        "is_borne_out": True,
+    }
+    assert document["sensitivities"][1]["verified"] is None
+    assert (document["layers_cost"]["trainings"], document["verification_cost"]["trainings"]) == (2, 4)
+    assert document["confirmation_cost"] is None
+    plain = in_words(make("search")[1])
+    assert "trained again" not in plain
+    assert "λ of the choice" not in plain
 
 
 def test_page_labels_two_models_as_such():

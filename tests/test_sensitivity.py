@@ -203,6 +203,30 @@ def test_advice_without_a_direction_is_not_verified_and_more_is_twice():
     assert not step.is_borne_out
 
 
+def test_what_was_trained_already_is_not_trained_again_to_verify():
+    looked, stepped, again = [], [], []
+    _, sensitivities = look_at_layers(RECIPE, split_of, Variant(l2=0.2), SEEDS, on_run=looked.append)
+    assert [record.key.seed for record in looked] == list(SEEDS)
+    before = {record.key.seed: record for record in looked}
+    steps = verify(RECIPE, split_of, Variant(l2=0.2), SEEDS, sensitivities, before=before, on_run=stepped.append)
+    assert len(stepped) == 3 * len(sensitivities)
+    assert steps == verify(RECIPE, split_of, Variant(l2=0.2), SEEDS, sensitivities, on_run=again.append)
+    assert len(again) == 3 * (len(sensitivities) + 1)
+
+
+def test_a_network_whose_own_code_fails_counts_for_no_seed():
+    def model(variant):
+        if torch.initial_seed() % 2:
+            raise ValueError("no network today")
+        return MLPFactory(64, (16,), 3)(variant)
+
+    done = []
+    recipe = replace(RECIPE, model=model, epochs=1)
+    layers, _ = look_at_layers(recipe, split_of, Variant(l2=0.2), range(6), on_run=done.append)
+    assert 0 < len(done) < 6
+    assert len(layers) == 2
+
+
 def test_nothing_is_said_where_every_run_diverged_and_no_slopes_where_nothing_is_penalised():
     wild = replace(RECIPE, optimizer=NamedOptimizer("sgd", 1e6), epochs=2)
     assert look_at_layers(wild, split_of, Variant(l2=1e3), (0,)) == ((), ())

@@ -17,8 +17,6 @@ import shrinkwise as sw
 from shrinkwise.errors import DataError, SettingError, StoreError, TrainingError, UnitError
 from shrinkwise.experiments.asked import Range, read_space
 from shrinkwise.experiments.confirming import NOTHING_TO_CONFIRM
-from shrinkwise.experiments.data import cut
-from shrinkwise.experiments.engine import train_one
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Record, RunKey, Status
 from shrinkwise.experiments.stats.two_models import two_models
@@ -246,6 +244,40 @@ def fails(trial):
 
 
 PLAIN = functools.partial(experiment)
+
+
+def test_a_default_that_is_no_round_number_is_told_as_one():
+    tuned = tune(flat, around=0.02 / 3)
+    assert tuned.choice.keeps_default
+    assert "keep λ=0.00667" in tuned.reason
+    assert tuned.lam == 0.02 / 3
+
+
+def lost(how):
+    """A valley beyond whose λ = 0.1 nothing is learned; ``how`` says what a run does then."""
+
+    def train(trial):
+        trial.constant(1.6)
+        for _ in range(10):
+            trial.report(1.6 if trial["l2"] > 0.1 else 1.0)
+        return how(trial) if trial["l2"] > 0.1 else valley(trial)
+
+    return train
+
+
+def test_a_run_that_collapsed_and_gave_nothing_counts_as_one_that_diverged():
+    stopped, diverged = tune(lost(lambda trial: None)), tune(lost(lambda trial: math.nan))
+    assert {record.status for record in stopped.records} == {Status.DONE, Status.STOPPED}
+    assert (stopped.lam, stopped.low, stopped.high, stopped.curve) == (
+        diverged.lam,
+        diverged.low,
+        diverged.high,
+        diverged.curve,
+    )
+    assert [note.replace("diverged", "collapsed") for note in diverged.choice.notes] == list(stopped.choice.notes)
+    assert "runs collapsed, at" in stopped.choice.notes[0]
+
+
 MISTAKES = {
     "one strength": (valley, {"low": 0.1, "high": 0.1}, SettingError, "low and high are both 0.1: one λ leaves nothing"),
     "range": (valley, {"low": 0.1, "high": 0.01}, SettingError, "low is 0.1 and high is 0.01"),
@@ -258,7 +290,11 @@ MISTAKES = {
     "method": (valley, {"method": "serach"}, SettingError, "id you mean 'search'"),
     "rule": (valley, {"rule": "min"}, SettingError, "id you mean 'minimum'"),
     "seeds": (valley, {"seeds": 0}, SettingError, "seeds is 0"),
+    "inverse unit": (valley, {"unit": "sklearn-logistic"}, SettingError, "a larger C is a weaker penalty"),
     "confirm": (valley, {"confirm": -1}, SettingError, "confirm is -1"),
+    "layers": (valley, {"layers": -1}, SettingError, "layers is -1"),
+    "layers of too many seeds": (PLAIN, {"layers": 5}, SettingError, "layers is 5: it counts seeds, of which there are 4"),
+    "nothing to verify": (PLAIN, {"layers": 0, "verify": True}, SettingError, "verify is asked for and layers is 0"),
     "unit": (valley, {"unit": "halve"}, UnitError, "id you mean 'half'"),
     "margin": (valley, {"margin": -1}, SettingError, "margin is -1"),
     "also, the strength": (valley, {"also": {"l2": [1, 2]}}, SettingError, "also lists 'l2'"),
@@ -292,29 +328,6 @@ MISTAKES = {
         "the model reads the setting 'width'",
     ),
 }
-
-
-def test_the_evidence_gives_each_layer_its_strength_and_one_multiplier_is_searched(tmp_path):
-    pytest.importorskip("curvlinops")
-    subject = experiment()
-    tuned = tune(subject, method="evidence", around=0.01, seeds=2, budget=6, confirm=2, out=tmp_path)
-    assert (tuned.cost.trainings, len(tuned.records)) == (6, 4)
-    assert all(layer.lam is not None for layer in tuned.layers)
-    profile = {layer.name: layer.lam for layer in tuned.layers}
-    record = tuned.records[0]
-    by_hand = train_one(
-        replace(subject.recipe, profile=profile),
-        cut(subject.dataset, record.key.condition, record.key.seed),
-        RunKey(sw.Variant(l2=record.key.variant["evidence"]), record.key.condition, record.key.seed),
-    )
-    assert replace(by_hand, key=record.key).fingerprint() == record.fingerprint()
-    base = tuned.confirmation.records[0]
-    assert (base.key.variant, base.lam) == (sw.Variant(l2=0.01), 0.01)
-    assert (tuned.choice.method, tuned.choice.default, tuned.choice.keeps_default) == ("evidence", None, False)
-    with pytest.raises(StoreError, match=r"strengths absent against evidence at 0\.01, seeds 0, 1"):
-        tune(experiment(), seeds=2, out=tmp_path)
-    with pytest.raises(SettingError, match="the evidence takes 2 trainings, and a curve at least 3 more"):
-        tune(experiment(), method="evidence", seeds=2, budget=4)
 
 
 KNOWN_AFTER_A_ROUND = ("'lr' is read by nobody", "'l2' is read by nobody")

@@ -33,7 +33,7 @@ def confirm_choice(tuned: Tuned, subject: Subject, space: Space, growing: Growin
     """
     choice, base = tuned.choice, space.default_variant
     if choice.variant == base:
-        return _noted(tuned, NOTHING_TO_CONFIRM)
+        return tuned.noted(NOTHING_TO_CONFIRM)
     keys = [RunKey(variant, subject.condition, seed) for seed in seeds for variant in (base, choice.variant)]
     records = subject.settle(growing(keys))
     study = subject.study(len(seeds))
@@ -44,8 +44,8 @@ def confirm_choice(tuned: Tuned, subject: Subject, space: Space, growing: Growin
         return tuned
     found = _over_rows(records, study)
     if isinstance(found, str):
-        return _noted(tuned, found)
-    return _noted(replace(tuned, two_models=found), found.sentence)
+        return tuned.noted(found)
+    return replace(tuned, two_models=found).noted(found.sentence)
 
 
 def _over_rows(records: Sequence[Record], study: Study) -> TwoModels | str:
@@ -58,7 +58,3 @@ def _over_rows(records: Sequence[Record], study: Study) -> TwoModels | str:
     if theirs is None or own is None or len(own) < 2:
         return f"With one run each an interval needs {metric} on each test row, which is not known here."
     return two_models(metric, own, theirs)
-
-
-def _noted(tuned: Tuned, note: str) -> Tuned:
-    return replace(tuned, choice=replace(tuned.choice, notes=(*tuned.choice.notes, note)))

@@ -34,11 +34,10 @@ class FunctionSubject:
         unit: What the function's λ means.
 
     Raises:
-        SettingError: It is no function of one argument, or the metric's direction has to be said.
+        SettingError: It is no function of one argument, the metric's direction has to be said, or the unit is none of a strength.
     """
 
     looked_at: tuple[int, ...] = ()
-    layers: tuple[LayerStrength, ...] = ()
 
     def __init__(
         self, train: TrainFunction, *, metric: str | None, maximize: bool | None, margin: float | None, unit: str = "half"
@@ -49,7 +48,7 @@ class FunctionSubject:
             self.maximize = direction_of(self.metric, maximize)
         margin_of(self.metric or "loss", margin)
         self.name = name_of(train)
-        self.unit, self.condition = find_unit(unit).name, ALL_RUNS
+        self.unit, self.condition = _unit(unit), ALL_RUNS
         self.fixed: Mapping[str, Setting] = {}
         self.judged: Judged | None = None
         self.objective = Objective(self.metric or "loss", bool(self.maximize))
@@ -138,9 +137,28 @@ class FunctionSubject:
         """Return the choice as it is."""
         return choice
 
+    def networks(self, variant: Variant) -> None:
+        """Return nothing: a function shows no network."""
+
+    def told(self, looked: Sequence[LayerStrength], choice: Choice) -> tuple[LayerStrength, ...]:
+        """Return nothing: a function shows no layers."""
+        return ()
+
     def prior(self, space: Space) -> Choice | None:
         """Return nothing: a function does not say its learning rate, rows and epochs."""
         return None
+
+
+def _unit(name: str) -> str:
+    """Return the name of a unit in which 0 is no penalty and more is stronger, as it is for whatever is searched."""
+    unit = find_unit(name)
+    if unit.is_inverse:
+        raise SettingError(
+            f"unit is {name!r}",
+            f"a larger {unit.symbol} is a weaker penalty, so that {unit.symbol} = 0 is not none",
+            f"search λ in the unit half, and hand on sw.convert(λ, 'half', {unit.name!r}, ...).value, or no penalty where λ is 0",
+        )
+    return unit.name
 
 
 def _check_function(train: object) -> None:

@@ -13,6 +13,7 @@ from shrinkwise.experiments.asked import Range, read_budget
 from shrinkwise.experiments.data import Dataset
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.grid import grid
+from shrinkwise.experiments.looking import read_look
 from shrinkwise.experiments.spec_training import Count, Listed, Rate, Rates, Settings, Share, Strength, Training
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -39,6 +40,13 @@ class Choosing(Settings):
     confirm: Annotated[int, Field(ge=0)] = Field(
         0, description="Fresh seeds on which the choice is compared with --around afterwards; their cost comes on top of --budget."
     )
+    layers: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Seeds whose network is trained once more at the choice, out of --budget, to look at its layers: 2.",
+    )
+    verify: bool = Field(
+        False, description="Train one step along clear advice on a layer, twice or half its λ; the cost comes on top of --budget."
+    )
     lr: Rates | None = Field(None, description="Learning rate; a list is searched together with λ, its first with --around.")
     dropout: Annotated[list[Rate], Listed, Field(min_length=1)] = Field(
         [0.0], description="Dropout rate; a list is searched together with λ, its first with --around."
@@ -50,6 +58,7 @@ class Choosing(Settings):
         checks: list[tuple[set[str], Callable[[], object]]] = [
             ({"around", "low", "high"}, lambda: Range(self.around, self.low, self.high)),
             ({"budget", "seeds"}, lambda: read_budget(self.budget, self.seeds)),
+            ({"layers", "seeds", "verify"}, lambda: read_look(self.layers, range(self.seeds), is_verified=self.verify)),
         ]
         for about, check in checks:
             try:
@@ -72,6 +81,8 @@ class Choosing(Settings):
             "method": self.method,
             "rule": self.rule,
             "confirm": self.confirm,
+            "layers": self.layers,
+            "verify": self.verify,
             "also": {name: values for name, values in lists.items() if len(values) > 1} or None,
         }
 

@@ -12,6 +12,7 @@ from shrinkwise.experiments.engine import metric_names
 from shrinkwise.experiments.execution import Plan
 from shrinkwise.experiments.execution.launch import Train
 from shrinkwise.experiments.experiment import Experiment
+from shrinkwise.experiments.networks import Networks
 from shrinkwise.experiments.rates import rates_words
 from shrinkwise.experiments.records import Condition, Record, Setting, Variant
 from shrinkwise.experiments.rehearsal import Rehearsal, rehearse
@@ -34,7 +35,6 @@ class Subject(Protocol):
         objective: What is minimised; of a function it is known once its first runs are there.
         maximize: Whether more of the judged metric is better; None where it is one of ours.
         looked_at: Seeds of the networks that are trained and looked into before λ is searched.
-        layers: What was seen there.
     """
 
     name: str
@@ -44,7 +44,6 @@ class Subject(Protocol):
     objective: Objective
     maximize: bool | None
     looked_at: tuple[int, ...]
-    layers: tuple[LayerStrength, ...]
 
     def layered(self, space: Space) -> Space:
         """Look into networks trained at the default, and return where a multiplier on what they ask for is searched."""
@@ -52,6 +51,14 @@ class Subject(Protocol):
 
     def finished(self, choice: Choice) -> Choice:
         """Return a choice as it is told."""
+        ...
+
+    def networks(self, variant: Variant) -> Networks | None:
+        """Return networks of a setting, to be looked into; None where they are not ours to train."""
+        ...
+
+    def told(self, looked: Sequence[LayerStrength], choice: Choice) -> tuple[LayerStrength, ...]:
+        """Return what is told of the layers of a choice, given what its own networks say, if they were looked at."""
         ...
 
     def prepare(self, variants: Sequence[Variant], seeds: Sequence[int]) -> None:
@@ -97,7 +104,6 @@ class ExperimentSubject:
 
     maximize: bool | None = None
     looked_at: tuple[int, ...] = ()
-    layers: tuple[LayerStrength, ...] = ()
 
     def __init__(self, experiment: Experiment, metric: str | None) -> None:
         if len(experiment.conditions) > 1:
@@ -174,6 +180,21 @@ class ExperimentSubject:
         """Return the choice as it is."""
         return choice
 
+    def networks(self, variant: Variant) -> Networks:
+        """Return networks of a setting, to be looked into."""
+        experiment = self.experiment
+        return Networks(experiment.recipe, variant, experiment.dataset, self.condition, experiment.select, self.one)
+
+    def told(self, looked: Sequence[LayerStrength], choice: Choice) -> tuple[LayerStrength, ...]:
+        """Return what the networks of the choice say."""
+        return tuple(looked)
+
+    @property
+    def one(self) -> float:
+        """What a strength of 1 in the unit of the experiment is in the package's one unit."""
+        n = len(self.made.split.y_train)
+        return to_lam(1.0, self.experiment.recipe.unit, n_samples=n, batch_size=self.experiment.recipe.batch_size)
+
     def prior(self, space: Space) -> Choice | None:
         """Return the timescale window of a decoupled decay, in the unit of the experiment; None under any other."""
         recipe, made = self.experiment.recipe, self.made
@@ -182,9 +203,8 @@ class ExperimentSubject:
             return None
         n = len(made.split.y_train)
         choice = prior(space, lr=max(rates), n_train=n, batch_size=recipe.batch_size, epochs=recipe.epochs)
-        by = to_lam(1.0, recipe.unit, n_samples=n, batch_size=recipe.batch_size)
-        lam = choice.lam / by
-        return replace(choice, lam=lam, variant=space.variant(lam), low=choice.low / by, high=choice.high / by)
+        lam = choice.lam / self.one
+        return replace(choice, lam=lam, variant=space.variant(lam), low=choice.low / self.one, high=choice.high / self.one)
 
 
 def _judged_by(study: Study, metric: str) -> Study:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ class Tuned:
         confirmation_cost: What the confirmation cost, apart from the choice.
         layers: What the evidence says of each layer.
         sensitivities: How the validation loss of the choice answers to the strength of each layer.
+        layers_cost: What looking at the layers of the choice cost: apart from the choice, within the budget.
+        verification_cost: What it cost to verify the advice on layers, on top of the budget.
     """
 
     choice: Choice
@@ -45,6 +47,8 @@ class Tuned:
     confirmation_cost: Cost | None = None
     layers: tuple[LayerStrength, ...] = ()
     sensitivities: tuple[LayerSensitivity, ...] = ()
+    layers_cost: Cost | None = None
+    verification_cost: Cost | None = None
 
     @property
     def lam(self) -> float:
@@ -85,6 +89,10 @@ class Tuned:
     def cost(self) -> Cost:
         """What the choice cost."""
         return self.choice.cost
+
+    def noted(self, *notes: str) -> Tuned:
+        """Return the same with further notes: what a reader must know beside the choice."""
+        return replace(self, choice=replace(self.choice, notes=(*self.choice.notes, *notes)))
 
     def runs(self) -> pd.DataFrame:
         """Return one row for each run of the search."""
@@ -145,12 +153,13 @@ class Tuned:
 
     @property
     def _beside(self) -> dict[str, Any]:
+        prices = {"layers": self.layers_cost, "verification": self.verification_cost, "confirmation": self.confirmation_cost}
         return {
             "confirmation": self.confirmation,
             "two_models": self.two_models,
-            "confirmation_cost": self.confirmation_cost,
             "layers": self.layers,
             "sensitivities": self.sensitivities,
+            "prices": {name: cost for name, cost in prices.items() if cost is not None},
         }
 
     def __repr__(self) -> str:

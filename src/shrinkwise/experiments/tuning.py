@@ -15,6 +15,7 @@ from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.function import FunctionSubject
 from shrinkwise.experiments.grid import read_seeds
+from shrinkwise.experiments.looking import Look, afforded, look_at_choice, read_look
 from shrinkwise.experiments.progress import shown
 from shrinkwise.experiments.records import Record, RunKey, Setting
 from shrinkwise.experiments.selection import Choice, Space, Step
@@ -41,6 +42,8 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
     rule: str = "minimum",
     margin: float | None = None,
     confirm: int = 0,
+    layers: int | None = None,
+    verify: bool = False,
     metric: str | None = None,
     maximize: bool | None = None,
     unit: str | None = None,
@@ -55,7 +58,7 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
         subject: An :class:`Experiment` with one condition, whose base says every other setting; or ``train(trial)``, as
             :func:`compare` takes it.
         around: The default λ, which is kept unless more can be shown, and where the search starts; none at all if left out.
-        budget: Most trainings in all; four a seed if left out. A confirmation comes on top.
+        budget: Most trainings in all; four a seed if left out. A confirmation and a verification come on top.
         seeds: A number of seeds, or the seeds.
         method: ``search`` (λs one after another), ``sweep`` (a grid), ``evidence`` (per layer) or ``prior`` (nothing is trained).
         low: Least λ to look at; none at all is always looked at. The range is extended where the best lies at its end.
@@ -67,6 +70,11 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
             anything else (2). A function's confirmation takes it too; an experiment's keeps the experiment's own.
         confirm: Fresh seeds on which the choice is compared with the default afterwards. With 1, one run each, the interval is over
             the test rows, and holds for these two models only.
+        layers: Seeds whose network is trained once more at the choice, out of the budget, and looked into layer by layer: effective
+            number of parameters, and which layer wants more or less. Of an experiment two if left out, if eight trainings remain
+            to choose by and nothing is trained for a ``prior``; 0 for none. Needs the extra ``evidence``.
+        verify: Put clear advice on a layer to the test: twice or half its strength, trained on the same seeds, on top of the
+            budget.
         metric: What is chosen by on validation rows, and then judged by on test rows. If left out, an experiment
             is chosen by ``loss`` and judged by its own metric; of a function it is the only metric there is, or ``loss``.
         maximize: For a function: whether more of the metric is better; guessed for well-known names alone.
@@ -95,6 +103,8 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
         rule=rule,
         margin=margin,
         confirm=confirm,
+        layers=layers,
+        verify=verify,
         metric=metric,
         maximize=maximize,
         unit=unit,
@@ -113,7 +123,8 @@ class Tuning:
         space: What may be chosen.
         seeds: Seeds of the search.
         fresh: Seeds of the confirmation, which the search never sees.
-        budget: Most trainings of the search.
+        budget: Most trainings of the choice and of looking into it.
+        look: How the choice is looked into.
         prior: What could be said before anything is trained; None where nothing could.
     """
 
@@ -131,6 +142,8 @@ class Tuning:
         rule: str = "minimum",
         margin: float | None = None,
         confirm: int = 0,
+        layers: int | None = None,
+        verify: bool = False,
         metric: str | None = None,
         maximize: bool | None = None,
         unit: str | None = None,
@@ -142,10 +155,11 @@ class Tuning:
         self.budget = read_budget(budget, len(self.seeds))
         self.fresh = tuple(range(max(self.seeds) + 1, max(self.seeds) + 1 + read_count("confirm", confirm)))
         span = Range(around, low, high)
+        wanted = read_look(0 if layers is None and method == "prior" and not verify else layers, self.seeds, is_verified=verify)
         self.subject: Subject
         if isinstance(subject, Experiment):
             _check_is_an_experiments_own(subject, maximize=maximize, unit=unit, name=name)
-            self.subject = self._of_experiment(subject, metric, around or 0.0)
+            self.subject = self._of_experiment(subject, metric, span)
         else:
             if method == "evidence":
                 raise SettingError(
@@ -153,6 +167,8 @@ class Tuning:
                     "it looks into networks, and a function shows none",
                     "take method search, or an Experiment",
                 )
+            if layers is None and not verify:
+                wanted = Look()
             self.subject = FunctionSubject(subject, metric=metric, maximize=maximize, margin=margin, unit=unit or "half")
         self.space = read_space(span, also, self.subject.fixed, name=name, unit=self.subject.unit)
         self.margin = None if margin is None else margin_of(self.subject.objective.metric, margin).value
@@ -168,14 +184,15 @@ class Tuning:
                 "it knows the window of a decoupled decay alone, from learning rate, rows and epochs: an Experiment with AdamW",
                 "take method search, with around= the default that you know",
             )
+        left = self.budget - len(self.subject.looked_at)
+        self.look = afforded(wanted, self.subject, self.space, method, left, len(self.seeds))
 
-    def _of_experiment(self, experiment: Experiment, metric: str | None, around: float) -> Subject:
+    def _of_experiment(self, experiment: Experiment, metric: str | None, span: Range) -> Subject:
         if self.method != "evidence":
             return ExperimentSubject(experiment, metric)
-        # Asked for here, so that what is not installed is said before anything is trained.
         from shrinkwise.experiments.layered import LayeredSubject
 
-        found = LayeredSubject(experiment, metric, around, self.seeds)
+        found = LayeredSubject(experiment, metric, span, self.seeds)
         if self.budget < LEAST_BUDGET + len(found.looked_at):
             raise SettingError(
                 f"budget is {self.budget}",
@@ -186,8 +203,13 @@ class Tuning:
 
     @property
     def n_runs(self) -> int:
-        """The most runs that it may train, those of a confirmation among them."""
-        return self.budget + 2 * len(self.fresh)
+        """The most runs that it may train and keep, those of a confirmation among them."""
+        return self.n_searched + 2 * len(self.fresh)
+
+    @property
+    def n_searched(self) -> int:
+        """The most runs from which λ is chosen."""
+        return self.budget - len(self.subject.looked_at) - len(self.look.seeds)
 
     @property
     def data(self) -> str:
@@ -206,11 +228,17 @@ class Tuning:
         >>> Tuning(lambda trial: trial["l2"], confirm=3).cost_words
         'At most 32 trainings of 8 seeds, and then 6 more to confirm the choice on 3 fresh seeds.'
         """
-        most = f"At most {counted(self.budget, 'training')} of {counted(len(self.seeds), 'seed')}"
-        if not self.fresh:
-            return f"{most}."
-        seeds = counted(len(self.fresh), "fresh seed")
-        return f"{most}, and then {2 * len(self.fresh)} more to confirm the choice on {seeds}."
+        words = f"At most {counted(self.budget, 'training')} of {counted(len(self.seeds), 'seed')}"
+        if self.subject.looked_at:
+            words += f", {len(self.subject.looked_at)} of them to take the evidence of"
+        if self.look.seeds:
+            words += f", {len(self.look.seeds)} of them to look at the layers of the choice"
+        if self.fresh:
+            seeds = counted(len(self.fresh), "fresh seed")
+            words += f", and then {2 * len(self.fresh)} more to confirm the choice on {seeds}"
+        if self.look.is_verified:
+            words += ", and one more for each clear advice on a layer and seed, to verify it"
+        return f"{words}."
 
     def run(
         self,
@@ -220,7 +248,7 @@ class Tuning:
         progress: Progress | bool = True,
         on_step: OnStep | None = None,
     ) -> Tuned:
-        """Train what is missing, choose, and confirm where that was asked for.
+        """Train what is missing, choose, confirm where that was asked for, and look at the layers of the choice.
 
         Args:
             out: Folder that keeps the runs. None keeps nothing.
@@ -246,20 +274,20 @@ class Tuning:
                 progress=report,
             ) as growing,
         ):
-            found = self._choose(growing, on_step)
-            is_default = found.choice.variant == self.space.default_variant
+            space = subject.layered(self.space)
+            found = self._choose(growing, space, on_step)
+            is_default = found.choice.variant == space.default_variant
             growing.will_be(len(growing.records) + (0 if is_default else 2 * len(self.fresh)))
-            return confirm_choice(found, subject, self.space, growing, self.fresh) if self.fresh else found
+            if self.fresh:
+                found = confirm_choice(found, subject, space, growing, self.fresh)
+        return look_at_choice(found, subject, self.look)
 
-    def _choose(self, growing: Growing, on_step: OnStep | None) -> Tuned:
+    def _choose(self, growing: Growing, space: Space, on_step: OnStep | None) -> Tuned:
         subject, records = self.subject, dict[RunKey, Record]()
-        space, budget = self.space, self.budget
-        if self.method == "evidence":
-            space, budget = subject.layered(space), budget - len(subject.looked_at)
 
         def train_many(keys: Sequence[RunKey]) -> list[Record]:
-            if len(records.keys() | set(keys)) > budget:
-                raise RuntimeError(f"{self.method} asks for more than {budget} trainings")
+            if len(records.keys() | set(keys)) > self.n_searched:
+                raise RuntimeError(f"{self.method} asks for more than {self.n_searched} trainings")
             settled = subject.settle(growing(keys))
             records.update(zip(keys, settled, strict=True))
             return settled
@@ -273,7 +301,7 @@ class Tuning:
                 space,
                 objective,
                 seeds=self.seeds,
-                budget=budget,
+                budget=self.n_searched,
                 condition=subject.condition,
                 rule=self.rule,
                 margin=self.margin,
@@ -287,7 +315,7 @@ class Tuning:
             is_higher_better=objective.is_higher_better,
         )
         study = subject.study(choice.cost.seeds)
-        return Tuned(subject.finished(choice), study, tuple(records.values()), objective, layers=subject.layers)
+        return Tuned(subject.finished(choice), study, tuple(records.values()), objective, layers=subject.told((), choice))
 
 
 def _method(name: str) -> Callable[..., Choice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -145,8 +145,9 @@ class Belief:
 def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Belief | None:
     """Return what the runs say, or None where none of them ended well.
 
-    A failed run says nothing. One that diverged says that its setting is worse than whatever is worth looking at; of a seed none
-    of whose runs ended well not even that is known, since there is nothing to compare it with.
+    A failed run says nothing. One that diverged, or that stopped because it had collapsed, says that its setting is worse than
+    whatever is worth looking at; of a seed none of whose runs ended well not even that is known, since there is nothing to compare
+    it with. What collapsed is taken to collapse at the strongest penalty too: nothing brings it back.
 
     Args:
         space: What may be chosen; every run's setting is one of it.
@@ -155,7 +156,9 @@ def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Bel
     """
     variants = space.variants()
     levelled = {run.seed for run in seen if math.isfinite(run.loss)}
-    runs = [run for run in seen if run.status in (Status.DONE, Status.DIVERGED) and run.seed in levelled]
+    runs = [run for run in seen if run.status is not Status.FAILED and run.seed in levelled]
+    n_runs = len(runs)
+    runs += [_at_the_strongest(run, space) for run in runs if run.is_collapsed and space.lam_of(run.variant) < space.high]
     losses = np.array([run.loss if run.status is Status.DONE else math.nan for run in runs])
     good = losses[np.isfinite(losses)]
     if not len(good):
@@ -173,4 +176,8 @@ def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Bel
         floors=space.floors(),
         rng=rng,
     )
-    return Belief(space, variants, posterior, scale, len(runs))
+    return Belief(space, variants, posterior, scale, n_runs)
+
+
+def _at_the_strongest(run: Seen, space: Space) -> Seen:
+    return replace(run, variant=Variant(**{**run.variant, space.name: space.high}))

@@ -36,7 +36,7 @@ class Objective:
             seed=record.key.seed,
             loss=math.nan if is_lost else self.shown(value),
             status=Status.DIVERGED if is_lost else record.status,
-            is_collapsed=record.collapsed,
+            is_collapsed=record.collapsed or record.status is Status.STOPPED,
             n_gradients=epochs * record.n_train,
             seconds=record.seconds,
         )

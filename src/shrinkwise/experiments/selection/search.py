@@ -82,11 +82,13 @@ def search(  # noqa: PLR0913  what trains, among what, by what; and how far
         if on_step:
             on_step(step)
         left = budget - len(looking.seen)
+        if left <= 0:
+            break
         if belief is not None:
             stop = why_stop(belief, belief.scale.width(same), looking.default)
             if stop is Stop.NARROW and looking.edge(belief) is not None:
                 stop = None  # narrow at the end of the range: what lies beyond it is not known
-        if left <= 0 or stop is not None:
+        if stop is not None:
             break
         wanted, why = looking.next(belief, left)
     return conclude("search", looking.belief(), looking.seen, looking.path, objective, stop=stop, rule=rule, margin=same)
@@ -134,8 +136,8 @@ class _Looking:
     def next(self, belief: Belief | None, left: int) -> tuple[list[tuple[Variant, int]], str]:
         """Choose as many runs as there are seeds, each for the seed with the fewest, where the best may lie.
 
-        Several are drawn from the belief, which spreads them; that of a single seed goes where it is expected to improve most on the
-        best.
+        Several are drawn from the belief, which spreads them; that of a single seed goes where it is expected to improve most on
+        the best.
         """
         if belief is None:
             return self.after_failure(left), "nothing ended well yet: the weakest strengths"

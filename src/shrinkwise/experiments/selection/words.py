@@ -93,11 +93,24 @@ def notes(belief: Belief, chosen: int, seen: Sequence[Seen]) -> Iterator[str]:
 def _named(belief: Belief, setting: int) -> str:
     variant: Variant = belief.variants[setting]
     shown = {belief.space.name, *belief.space.others}
-    return ", ".join(f"{'λ' if name == belief.space.name else name}={short(variant[name])}" for name in variant if name in shown)
+    return ", ".join(
+        f"λ={variant[name]:.3g}" if name == belief.space.name else f"{name}={short(variant[name])}"
+        for name in variant
+        if name in shown
+    )
 
 
 def _amount(belief: Belief, gain: float, metric: str) -> str:
     if belief.scale.is_log:
-        return f"{round(100 * (1 - math.exp(-gain)), 1) + 0.0:.1f} %"
+        return _signed(f"{round(100 * (1 - math.exp(-gain)), 1) + 0.0:.1f} %")
     known = metric_of(metric)
-    return f"{known.factor * belief.scale.unit * gain:.3g} {known.difference_unit}".rstrip()
+    return _signed(f"{known.factor * belief.scale.unit * gain:.3g} {known.difference_unit}".rstrip())
+
+
+def _signed(text: str) -> str:
+    """Write a number below zero with a minus sign, as everywhere.
+
+    >>> _signed("-0.5 %"), _signed("0.5 %")
+    ('−0.5 %', '0.5 %')
+    """
+    return text.replace("-", "−", 1) if text.startswith("-") else text

@@ -16,7 +16,7 @@ from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
     from shrinkwise.experiments.selection.choice import Choice, Cost, CurvePoint, Seen, Step
-    from shrinkwise.experiments.selection.layers import LayerSensitivity, LayerStrength
+    from shrinkwise.experiments.selection.layers import LayerSensitivity, LayerStrength, VerifiedStep
 
 CURVE_COLUMNS = ("lam", "loss", "low", "high")
 
@@ -27,9 +27,9 @@ def choice_document(
     *,
     confirmation: Confirmed | None = None,
     two_models: TwoModels | None = None,
-    confirmation_cost: Cost | None = None,
     layers: Sequence[LayerStrength] = (),
     sensitivities: Sequence[LayerSensitivity] = (),
+    prices: Mapping[str, Cost] | None = None,
 ) -> dict[str, Any]:
     """Return a choice as nested dictionaries, lists and plain scalars, ready for ``json.dumps(..., allow_nan=False)``.
 
@@ -41,15 +41,18 @@ def choice_document(
         study: What was asked.
         confirmation: The comparison with the default on fresh seeds, where it was made.
         two_models: The same of one run each, over test rows alone.
-        confirmation_cost: What either took, apart from the choice.
         layers: What the evidence says of each layer.
         sensitivities: How the loss answers to the strength of each layer.
+        prices: What was spent apart from the choice: on ``layers`` (out of its budget), on ``verification`` of the advice on them,
+            and on ``confirmation``.
 
     Returns:
         The fields ``choice``, ``curve`` and ``cost``; beside them ``experiment``, ``runs``, ``path``, ``curves`` (by other
-        settings), ``layers``, ``sensitivities``, ``confirmation`` (as ``compare`` gives it, or None), ``two_models``,
-        ``confirmation_cost`` and ``notes``.
+        settings), ``layers`` (strengths in the user's unit; ``chosen`` is None where the choice is one λ for all),
+        ``sensitivities``, ``layers_cost``, ``verification_cost``, ``confirmation`` (as ``compare`` gives it, or None),
+        ``two_models``, ``confirmation_cost`` and ``notes``.
     """
+    spent = prices or {}
     return {
         "choice": {
             "lam": number(choice.lam),
@@ -78,17 +81,27 @@ def choice_document(
                 "n": each.n,
                 "effective": number(each.effective),
                 "lam": number(each.lam),
+                "chosen": number(each.chosen),
                 "why_left_out": each.why_left_out,
             }
             for each in layers
         ],
         "sensitivities": [
-            {"name": each.name, "slope": number(each.slope), "error": number(each.error), "n": each.n, "advice": each.advice}
+            {
+                "name": each.name,
+                "slope": number(each.slope),
+                "error": number(each.error),
+                "n": each.n,
+                "advice": each.advice,
+                "verified": None if each.verified is None else _verified(each.verified),
+            }
             for each in sensitivities
         ],
+        "layers_cost": _price(spent.get("layers")),
+        "verification_cost": _price(spent.get("verification")),
         "confirmation": None if confirmation is None else to_document(confirmation.answer, confirmation.study),
         "two_models": None if two_models is None else _two(two_models),
-        "confirmation_cost": None if confirmation_cost is None else _cost(confirmation_cost),
+        "confirmation_cost": _price(spent.get("confirmation")),
         "notes": list(choice.notes),
     }
 
@@ -123,6 +136,20 @@ def _cost(cost: Cost) -> dict[str, Any]:
         "trainings_per_seed": number(cost.trainings_per_seed),
         "sample_gradients": cost.sample_gradients,
         "seconds": number(cost.seconds),
+    }
+
+
+def _price(cost: Cost | None) -> dict[str, Any] | None:
+    return None if cost is None else _cost(cost)
+
+
+def _verified(step: VerifiedStep) -> dict[str, Any]:
+    return {
+        "factor": step.factor,
+        "change": number(step.change),
+        "error": number(step.error),
+        "n": step.n,
+        "is_borne_out": step.is_borne_out,
     }
 
 

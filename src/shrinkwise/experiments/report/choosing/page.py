@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shrinkwise.experiments.report import words as compared_words
@@ -27,9 +27,9 @@ def choice_page(
     *,
     confirmation: Confirmed | None = None,
     two_models: TwoModels | None = None,
-    confirmation_cost: Cost | None = None,
     layers: Sequence[LayerStrength] = (),
     sensitivities: Sequence[LayerSensitivity] = (),
+    prices: Mapping[str, Cost] | None = None,
 ) -> str:
     """Return the whole report of a choice as HTML, as :func:`render` makes it.
 
@@ -40,14 +40,15 @@ def choice_page(
         study: What was asked.
         confirmation: The comparison with the default on fresh seeds, where it was made.
         two_models: The same of one run each, over test rows alone.
-        confirmation_cost: What either took, apart from the choice.
         layers: What the evidence says of each layer.
         sensitivities: How the loss answers to the strength of each layer.
+        prices: What was spent apart from the choice: on ``layers`` (out of its budget), on ``verification`` of the advice on them,
+            and on ``confirmation``.
 
     Raises:
         MissingExtraError: jinja2 or plotly is not installed.
     """
-    view = choice_view(choice)
+    view, spent = choice_view(choice), prices or {}
     sections = {
         "curve": charts.curve_charts(view) if view else (),
         "others": charts.other_charts(view) if view else (),
@@ -76,7 +77,11 @@ def choice_page(
         steps=_steps(choice),
         confirmed=_confirmed(confirmation),
         two_models=two_models,
-        price=words.priced(confirmation_cost),
+        price=words.priced(spent.get("confirmation")),
+        prices={
+            "layers": words.priced(spent.get("layers"), words.IN_BUDGET),
+            "verification": words.priced(spent.get("verification")),
+        },
         **_layers(layers, sensitivities),
     )
 
@@ -113,4 +118,9 @@ def _confirmed(confirmation: Confirmed | None) -> dict[str, Any] | None:
 
 
 def _layers(strengths: Sequence[LayerStrength], sensitivities: Sequence[LayerSensitivity]) -> dict[str, Any]:
-    return {"strengths": layers.strength_lines(strengths), "sensitivities": layers.sensitivity_lines(sensitivities)}
+    return {
+        "strengths": layers.strength_lines(strengths),
+        "has_chosen": any(each.chosen is not None for each in strengths),
+        "sensitivities": layers.sensitivity_lines(sensitivities),
+        "has_verified": any(each.verified is not None for each in sensitivities),
+    }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shrinkwise.errors import MissingExtraError
 from shrinkwise.experiments.report.choosing.confirmed import Confirmed
 from shrinkwise.experiments.report.choosing.layers import sensitivity_lines, strength_lines
 from shrinkwise.experiments.report.choosing.view import ChoiceView, choice_view, metric_title
-from shrinkwise.experiments.report.choosing.words import costs, interval_text, lam_text, priced, reason, sentence
+from shrinkwise.experiments.report.choosing.words import IN_BUDGET, costs, interval_text, lam_text, priced, reason, sentence
 from shrinkwise.experiments.report.terminal import show
 from shrinkwise.experiments.stats.two_models import TwoModels
 from shrinkwise.experiments.study import Study
@@ -32,9 +32,9 @@ def show_choice(
     *,
     confirmation: Confirmed | None = None,
     two_models: TwoModels | None = None,
-    confirmation_cost: Cost | None = None,
     layers: Sequence[LayerStrength] = (),
     sensitivities: Sequence[LayerSensitivity] = (),
+    prices: Mapping[str, Cost] | None = None,
     console: Console | None = None,
 ) -> None:
     """Print a choice.
@@ -44,9 +44,10 @@ def show_choice(
         study: What was asked.
         confirmation: The comparison with the default on fresh seeds, where it was made.
         two_models: The same of one run each, over test rows alone; among the notes, and not said twice.
-        confirmation_cost: What either took, apart from the choice.
         layers: What the evidence says of each layer.
         sensitivities: How the loss answers to the strength of each layer.
+        prices: What was spent apart from the choice: on ``layers`` (out of its budget), on ``verification`` of the advice on them,
+            and on ``confirmation``.
         console: Where to; rich's own on standard output where none is given.
 
     Raises:
@@ -60,7 +61,7 @@ def show_choice(
         raise MissingExtraError(
             "rich is not installed", "the terminal's table is drawn with it", "pip install 'shrinkwise[experiments]'"
         ) from error
-    console = console or Console()
+    console, spent = console or Console(), prices or {}
     console.print()
     console.print(Text(sentence(choice), style="bold"), highlight=False)
     console.print(Text(reason(choice)), highlight=False)
@@ -70,11 +71,16 @@ def show_choice(
             console.print()
             console.print(table)
     console.print()
-    for note in [*choice.notes, *(f"{name}: {value}" for name, value in costs(choice))]:
+    beside = (
+        ("layers of the choice", priced(spent.get("layers"), IN_BUDGET)),
+        ("verified advice", priced(spent.get("verification"))),
+    )
+    said = [f"{name}: {value}" for name, value in costs(choice)] + [f"{name}{price}" for name, price in beside if price]
+    for note in [*choice.notes, *said]:
         console.print(Padding(Text(f"• {note}"), (0, 0, 0, 1)), highlight=False)
     if confirmation is not None:
         console.print()
-        console.print(Text(f"On fresh seeds{priced(confirmation_cost)}", style="underline"))
+        console.print(Text(f"On fresh seeds{priced(spent.get('confirmation'))}", style="underline"))
         show(confirmation.answer, confirmation.study, console)
 
 
@@ -147,9 +153,12 @@ def _strengths(layers: Sequence[LayerStrength]) -> Table | None:
 
     if not layers:
         return None
-    table = _table(("layer", False), ("values", True), ("effective", True), ("share", True), ("λ by the evidence", False))
+    has_chosen = any(each.chosen is not None for each in layers)
+    columns = [("layer", False), ("values", True), ("effective", True), ("share", True), ("λ by the evidence", False)]
+    table = _table(*columns, *([("of the choice", False)] if has_chosen else []))
     for line in strength_lines(layers):
-        table.add_row(Text(line.name), line.n, line.effective, line.share, Text(line.lam))
+        last = [Text(line.chosen)] if has_chosen else []
+        table.add_row(Text(line.name), line.n, line.effective, line.share, Text(line.lam), *last)
     return table
 
 
@@ -158,7 +167,10 @@ def _slopes(sensitivities: Sequence[LayerSensitivity]) -> Table | None:
 
     if not sensitivities:
         return None
-    table = _table(("layer", False), ("slope by log λ", True), ("what follows", False))
+    has_verified = any(each.verified is not None for each in sensitivities)
+    columns = [("layer", False), ("slope by log λ", True), ("what follows", False)]
+    table = _table(*columns, *([("one step, trained again", False)] if has_verified else []))
     for line in sensitivity_lines(sensitivities):
-        table.add_row(Text(line.name), line.slope, Text(line.advice))
+        last = [Text(line.verified)] if has_verified else []
+        table.add_row(Text(line.name), line.slope, Text(line.advice), *last)
     return table

@@ -20,6 +20,7 @@ _METHODS = {
     "evidence": "strengths layer by layer from the Laplace evidence, times one factor that was searched",
     "prior": "known scaling, without any training",
 }
+IN_BUDGET = "of the budget"
 
 
 def question(choice: Choice, study: Study) -> str:
@@ -96,8 +97,8 @@ def costs(choice: Choice) -> tuple[tuple[str, str], ...]:
     return tuple(fact for fact in found if fact[1])
 
 
-def priced(cost: Cost | None) -> str:
-    """Say what a confirmation took beside the choice; nothing where that is not known.
+def priced(cost: Cost | None, where: str = "on top") -> str:
+    """Say what was taken beside the choice, and whether out of its budget; nothing where that is not known.
 
     >>> from shrinkwise.experiments.selection.choice import Cost
     >>> priced(Cost(2, 4, 0, 3.0)), priced(None)
@@ -105,7 +106,7 @@ def priced(cost: Cost | None) -> str:
     """
     if cost is None:
         return ""
-    return f" ({', '.join(part for part in (count(cost.trainings, 'training'), duration(cost.seconds)) if part)}, on top)"
+    return f" ({', '.join(part for part in (count(cost.trainings, 'training'), duration(cost.seconds), where) if part)})"
 
 
 def duration(seconds: float) -> str:

@@ -31,8 +31,8 @@ def spectra(trained: Trained, weights: Sequence[Placement], method: Method) -> d
     """Return the eigenvalues of each weight's own block, float64, shape ``(n_values,)``, in no order.
 
     K-FAC (Martens and Grosse, ICML 2015; filters by Grosse and Martens, ICML 2016) with the exact curvature of the loss by the
-    outputs. It knows weights that one Linear or Conv2d holds, of up to 4,096 inputs and outputs, and that this module's own forward uses. A weight that can be had in
-    neither way is left out.
+    outputs. It knows weights that one Linear or Conv2d holds, of up to 4,096 inputs and outputs, and that this module's own forward
+    uses. A weight that can be had in neither way is left out.
 
     Args:
         trained: The network at rest.

@@ -20,7 +20,7 @@ from shrinkwise.experiments.selection.objective import Objective
 FACTOR = 2.0
 
 
-def verify(
+def verify(  # noqa: PLR0913  what is trained, on which seeds, and what is known already
     recipe: Recipe,
     split_of: Callable[[int], Split],
     variant: Variant,
