@@ -158,7 +158,7 @@ class Bench:
         recipe, layers = self.task.recipe, self.layers()
         profile = profile_of(layers, is_relative=self.is_decoupled)
         profiled = replace(recipe, profile=profile)
-        space = Space(low=LOW, high=HIGH, step=STEP, is_fixed=True)
+        space = Space(low=LOW, high=HIGH, step=STEP, is_low_fixed=True, is_high_fixed=True)
         one = search(self.train_many("global", recipe), space, Objective(), seeds=ORACLE_SEEDS, budget=BUDGET)
         each = search_multiplier(
             self.train_many("profile", profiled),

@@ -143,7 +143,8 @@ class World:
 def belief_of(world, runs, *, space=Space(), objective=LOSS, rng=None):  # noqa: B008  frozen
     """Return what is believed after runs given as ``(variant, seed)``, or as ``(λ, seed)``."""
     keys = [RunKey(space.variant(at) if isinstance(at, float | int) else at, CONDITION, seed) for at, seed in runs]
-    return believe(space, [objective.see(world.record(key)) for key in keys], rng or np.random.default_rng(0))
+    seen = [objective.see(world.record(key)) for key in keys]
+    return believe(space, seen, objective.margin(None), rng or np.random.default_rng(0))
 
 
 def outcome_of(choice):

@@ -17,9 +17,10 @@ from shrinkwise.experiments.records import Condition, RunKey
 from shrinkwise.experiments.selection import Objective, Space, search
 from shrinkwise.experiments.selection.belief import believe
 from shrinkwise.experiments.selection.choosing import conclude, strongest_within_an_error
+from shrinkwise.experiments.selection.search import n_seeds_of
 
 SPACE = Space(low=1e-6, high=1.0)
-FIXED = Space(low=1e-6, high=1.0, is_fixed=True)
+FIXED = Space(low=1e-6, high=1.0, is_low_fixed=True, is_high_fixed=True)
 
 
 def look(world, space=SPACE, *, n_seeds=4, budget=16, objective=LOSS, **rest):
@@ -42,7 +43,8 @@ def test_the_budget_is_kept_no_run_is_asked_for_twice_and_seeds_share_the_work(b
     runs = world.runs
     assert len(runs) == len(set(runs)) <= budget
     used = Counter(key.seed for key in runs)
-    assert set(used) == set(range(min(n_seeds, max(1, budget // 4))))
+    assert set(used) <= set(range(min(n_seeds, n_seeds_of(budget))))
+    assert len(runs) < budget or len(used) == min(n_seeds, n_seeds_of(budget))
     assert max(used.values()) - min(used.values()) <= 2
     assert space.default_variant in [key.variant for key in world.asked[0]]
     assert (choice.cost.trainings, choice.cost.seeds, choice.cost.sample_gradients) == (len(runs), len(used), 100 * len(runs))
@@ -149,7 +151,7 @@ def test_the_range_is_extended_by_three_decades_at_most_and_its_end_is_told():
 
 def test_a_fixed_range_is_not_left():
     world = World(falling, noise=0.01)
-    choice = look(world, Space(low=1e-4, high=1e-2, is_fixed=True), n_seeds=6, budget=36)
+    choice = look(world, Space(low=1e-4, high=1e-2, is_low_fixed=True, is_high_fixed=True), n_seeds=6, budget=36)
     assert max(float(key.variant["l2"]) for key in world.runs) <= choice.lam == 1e-2
     assert choice.at_boundary
     assert choice.cost.trainings < 36
@@ -168,10 +170,10 @@ def test_one_se_that_comes_to_the_default_says_so():
     world = World(flat_left(gain=0.2), noise=0.05)
     runs = [(lam, seed) for seed in range(3) for lam in FIXED.lams()[seed::9]]
     seen = [LOSS.see(world.record(RunKey(FIXED.variant(lam), CONDITION, seed))) for lam, seed in runs]
-    belief = believe(FIXED, seen, np.random.default_rng(0))
+    belief = believe(FIXED, seen, LOSS.margin(None), np.random.default_rng(0))
     strongest = belief.lam(strongest_within_an_error(belief, belief.best))
     there = dataclasses.replace(belief, space=dataclasses.replace(FIXED, default=strongest))
-    choice = conclude("search", there, seen, [], LOSS, stop=None, rule="one-se", margin=LOSS.margin(None))
+    choice = conclude("search", there, seen, [], LOSS, stop=None, rule="one-se")
     assert strongest > belief.lam(belief.best)
     assert (choice.lam, choice.keeps_default) == (strongest, True)
     least = "the strongest within one standard error of the least expected validation loss"
@@ -288,3 +290,48 @@ def test_too_little_is_refused_before_anything_is_trained(seeds, budget):
     with pytest.raises(SettingError, match="a curve over λ takes a seed and 3 trainings at least"):
         search(world, SPACE, LOSS, seeds=seeds, budget=budget)
     assert world.runs == []
+
+
+@pytest.mark.parametrize(
+    ("up", "space", "curve"),
+    [
+        (True, Space(low=1e-4, high=1e-2, is_high_fixed=True), falling),
+        (False, Space(low=1e-2, high=1.0, is_low_fixed=True), basin(at=-3.5)),
+    ],
+)
+def test_an_end_that_was_given_is_kept_and_the_other_may_grow(up, space, curve):
+    world = World(curve, noise=0.01)
+    choice = look(world, space, n_seeds=6, budget=36)
+    asked = [float(key.variant["l2"]) for key in world.runs if key.variant["l2"]]
+    assert max(asked) <= space.high if up else min(asked) >= space.low
+    assert space.may_grow(up=not up)
+    assert choice.high <= space.high if up else choice.low == 0 or choice.low >= space.low
+
+
+@pytest.mark.parametrize("bad", ["fails_at", "diverges_at", "collapses_at"])
+def test_what_never_ended_well_is_not_chosen_nor_asked_for_again_and_again(bad):
+    world = World(falling, noise=0.01, **{bad: 0.02})
+    choice = look(world, n_seeds=8, budget=32)
+    lost = [key for key in world.runs if float(key.variant["l2"]) >= 0.02]
+    assert len(lost) <= 12
+    assert 0.005 < choice.lam < 0.02
+    assert choice.high <= 0.021  # half a step
+    assert not choice.at_boundary
+
+
+def test_a_default_five_points_of_accuracy_worse_is_not_kept_where_most_others_are_alike():
+    for name in range(4):
+        world = World(
+            lambda lam: -0.98 + 0.05 * (lam > 0.1), name, effect=0.01, noise=0.0005, is_log=False, metric="accuracy", sign=-1
+        )
+        choice = look(world, Space(default=0.3), n_seeds=8, budget=32, objective=Objective("accuracy", True))
+        assert not choice.keeps_default
+        assert choice.lam <= 0.1
+        assert world.excess(choice.variant, SPACE) == 0
+
+
+def test_a_range_is_not_extended_out_of_ignorance():
+    worlds = [World(flat, name, noise=0.05) for name in range(8)]
+    for world in worlds:
+        look(world, n_seeds=4, budget=16)
+    assert sum(max(float(key.variant["l2"]) for key in world.runs) > 1 for world in worlds) <= 1

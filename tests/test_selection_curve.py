@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from shrinkwise.experiments.selection.stopping import Stop, why_stop
 from shrinkwise.experiments.stats.margin import Margin
 
 SPACE = Space(low=1e-6, high=1.0, step=0.5)
+SAME = LOSS.margin(None)
 LAMS = SPACE.lams()
 
 
@@ -143,17 +145,17 @@ def test_a_seed_of_which_no_run_ended_well_changes_nothing():
     world = World(basin(), noise=0.02)
     seen = [LOSS.see(world.record(RunKey(SPACE.variant(lam), CONDITION, seed))) for lam, seed in RUNS]
     lost = [LOSS.see(record_of(RunKey(SPACE.variant(lam), CONDITION, 9), status=Status.DIVERGED)) for lam in (0.1, 1.0)]
-    ours, theirs = (believe(SPACE, runs, np.random.default_rng(0)) for runs in (seen, [*lost, *seen]))
+    ours, theirs = (believe(SPACE, runs, SAME, np.random.default_rng(0)) for runs in (seen, [*lost, *seen]))
     np.testing.assert_array_equal(ours.posterior.draws, theirs.posterior.draws)
     assert ours.curve({}) == theirs.curve({})
-    assert believe(SPACE, lost, np.random.default_rng(0)) is None
+    assert believe(SPACE, lost, SAME, np.random.default_rng(0)) is None
 
 
 def test_a_failed_run_says_nothing():
     world = World(basin(), noise=0.02)
     failed = LOSS.see(record_of(RunKey(SPACE.variant(1.0), CONDITION, 0), status=Status.FAILED))
     seen = [LOSS.see(world.record(RunKey(SPACE.variant(lam), CONDITION, seed))) for lam, seed in RUNS]
-    ours, theirs = (believe(SPACE, runs, np.random.default_rng(0)) for runs in (seen, [*seen, failed]))
+    ours, theirs = (believe(SPACE, runs, SAME, np.random.default_rng(0)) for runs in (seen, [*seen, failed]))
     np.testing.assert_array_equal(ours.posterior.draws, theirs.posterior.draws)
 
 
@@ -200,10 +202,10 @@ def test_a_search_ends_no_sooner_than_nine_runs_and_then_where_it_knows():
     runs = [(lam, seed) for k, lam in enumerate(fine.lams()) for seed in (k % 2, 2)]
     few, many = belief_of(world, runs[:8], space=fine), belief_of(world, runs, space=fine)
     noisy = belief_of(World(basin(), noise=0.2), runs, space=fine)
-    assert why_stop(few, 5.0, fine.default_variant) is None
-    assert why_stop(many, 0.1, fine.default_variant) is Stop.NARROW
-    assert why_stop(many, 2.0, fine.default_variant) is Stop.NOTHING_TO_GAIN
-    assert why_stop(noisy, 0.01, fine.default_variant) is None
+    assert why_stop(replace(few, margin=5.0), fine.default_variant) is None
+    assert why_stop(replace(many, margin=0.1), fine.default_variant) is Stop.NARROW
+    assert why_stop(replace(many, margin=2.0), fine.default_variant) is Stop.NOTHING_TO_GAIN
+    assert why_stop(replace(noisy, margin=0.01), fine.default_variant) is None
 
 
 def test_a_narrow_range_does_not_make_its_weakest_strengths_alike():
@@ -219,7 +221,7 @@ def test_a_narrow_range_does_not_make_its_weakest_strengths_alike():
 @given(st.lists(st.floats(1e-6, 1e6), min_size=2), st.booleans())
 def test_a_scale_reads_back_what_it_wrote(losses, is_turned):
     values = np.array(losses) * (-1 if is_turned else 1)
-    scale = Scale.of(values)
+    scale = Scale.of(values, SAME)
     assert scale.is_log is not is_turned
     np.testing.assert_allclose(scale.write(scale.read(values)), values, rtol=1e-9)
 
@@ -234,7 +236,7 @@ def test_a_scale_reads_back_what_it_wrote(losses, is_turned):
     ],
 )
 def test_a_margin_is_the_same_whatever_the_scale(losses, margin, width):
-    assert Scale.of(np.array(losses)).width(margin) == pytest.approx(width)
+    assert Scale.of(np.array(losses), margin).width(margin) == pytest.approx(width)
 
 
 KEY = RunKey(SPACE.variant(0.1), CONDITION, 3)

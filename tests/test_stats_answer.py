@@ -171,8 +171,8 @@ def test_runs_that_diverged_lose_their_pair_and_are_counted():
     assert (row.n, row.status[Status.DIVERGED]) == (9, 1)
     assert given.rows[2].metrics == {}
     notes = " ".join(given.notes)
-    assert "Of the 10 runs of l2=0.1 1 diverged; 1 pair of runs left out." in notes
-    assert "Of the 10 runs of l2=1 10 diverged; there is nothing to compare." in notes
+    assert "Of the 10 runs of l2=0.1, 1 diverged; 1 pair of runs left out." in notes
+    assert "Of the 10 runs of l2=1, 10 diverged; there is nothing to compare." in notes
     assert "l2=1 leaves no run to compare" in given.sentence
 
 

@@ -9,13 +9,13 @@ second belongs to the oracle; the oracle's eight seeds first, then the seeds of 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+import lines
 from table import LAMS, ORACLE_LAMS, ORACLE_SEEDS, REPEAT_SEEDS, Run, file_of, read, snap
 from tasks import TASKS, Task
 
@@ -67,9 +67,7 @@ class Bank:
         if self._split is None or self._split[0] != seed:
             self._split = seed, self._task.split(seed)
         run = run_of(train_one(self._task.recipe, self._split[1], RunKey(Variant(l2=lam), Condition(), seed)))
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a") as file:
-            file.write(json.dumps(asdict(run)) + "\n")
+        lines.append(self.file, [asdict(run)])
         return run
 
 

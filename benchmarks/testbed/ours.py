@@ -22,7 +22,7 @@ from table import BUDGETS, HIGH, LAMS, LOW, N_REPEATS, ORACLE_LAMS, STEP, Run, s
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
 from shrinkwise.experiments.selection import Choice, Objective, Space, TrainMany
 
-SPACE = Space(low=LOW, high=HIGH, step=STEP, is_fixed=True)
+SPACE = Space(low=LOW, high=HIGH, step=STEP, is_low_fixed=True, is_high_fixed=True)
 """The table's grid, as wide as what the peers are given; a user's search may go beyond its ends."""
 
 
@@ -102,7 +102,11 @@ METHODS: Mapping[str, tuple[Callable[[Bank, int, int], Answer], tuple[int, ...]]
 def play(task: str, n_repeats: int = N_REPEATS) -> float:
     """Let every method play a task; returns the seconds that it took."""
     started = time.perf_counter()
-    bank, seen = Bank(task), {(row.method, row.budget, row.repeat) for row in rows.read("ours", [task])}
+    bank, mark, seen = (
+        Bank(task),
+        rows.mark_of("ours", task),
+        {(row.method, row.budget, row.repeat) for row in rows.read("ours", [task])},
+    )
     for method, (answer, budgets) in METHODS.items():
         for budget, repeat in itertools.product(budgets, range(n_repeats)):
             if (method, budget, repeat) in seen:
@@ -110,7 +114,7 @@ def play(task: str, n_repeats: int = N_REPEATS) -> float:
             lam, trainings = answer(bank, repeat, budget)
             run = bank.get(LAMS[0], window(repeat)[0])
             gradients = trainings * len(run.val_loss) * run.n_train
-            rows.append("ours", task, [Row(task, method, "", "several seeds", budget, repeat, lam, gradients)])
+            rows.append("ours", task, [Row(task, method, "", "several seeds", budget, repeat, lam, gradients)], mark)
     return time.perf_counter() - started
 
 

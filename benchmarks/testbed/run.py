@@ -1,9 +1,10 @@
 """The whole test bed, one resumable command: trains what the table lacks, lets all methods play, and writes the results.
 
-    python benchmarks/testbed/run.py [--peers PEERS/bin/python] [--again]
+    python benchmarks/testbed/run.py [--peers PEERS/bin/python]
 
 `--peers` names an interpreter with the packages of `requirements.txt`; without it the peers' answers are taken as they are.
-`--again` throws our own answers away first, after a change of the search. Seconds of each stage are kept, summed over all calls.
+Answers are made anew where what they rest on has changed: the search, a tool, the runs. Seconds of each stage are kept, summed over
+all calls.
 """
 
 from __future__ import annotations
@@ -28,11 +29,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", metavar="PYTHON", help="interpreter that has the peers")
-    parser.add_argument("--again", action="store_true", help="throw our own answers away first")
     given = parser.parse_args()
-    if given.again:
-        for file in ROWS.glob("ours-*.jsonl"):
-            file.unlink()
     stages = [("bank", sys.executable), ("ours", sys.executable), ("peers", given.peers), ("oracle", sys.executable)]
     stages += [("early_epochs", sys.executable), ("score", sys.executable)]
     log = ROWS / "seconds.json"

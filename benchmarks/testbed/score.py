@@ -2,6 +2,7 @@
 
     python benchmarks/testbed/score.py            # writes benchmarks/results/testbed/contest.md
 
+Each answer is judged on the seeds outside its repeat's window, which no method saw in that repeat: the best λ and its loss, too.
 Every peer is given its better use and setting, budget by budget, as looked up in the truth. Intervals come from tasks drawn anew
 with replacement, and within each of them repeats, the same ones for all methods; in each draw the best peer is looked up anew, too.
 """
@@ -56,6 +57,7 @@ def entries(answers: Iterable[Row], truths: Mapping[str, Truth], full: Mapping[s
         unit: One of :data:`UNITS`.
     """
     repeats = range(table.N_REPEATS)
+    unseen = {(task, repeat): known.without(table.window(repeat)) for task, known in truths.items() for repeat in repeats}
     ways: dict[tuple[int, str, str], dict[tuple[str, int], Row]] = defaultdict(dict)
     for row in answers:
         how = ", ".join(part for part in (row.use, row.setting) if part)
@@ -64,7 +66,7 @@ def entries(answers: Iterable[Row], truths: Mapping[str, Truth], full: Mapping[s
     for (budget, method, how), cells in ways.items():
         if any((task, repeat) not in cells for task in truths for repeat in repeats):
             continue
-        excess = [[UNITS[unit](truths[task], cells[task, repeat].lam) for repeat in repeats] for task in truths]
+        excess = [[UNITS[unit](unseen[task, repeat], cells[task, repeat].lam) for repeat in repeats] for task in truths]
         spent = np.mean([row.sample_gradients / (budget * full[row.task]) for row in cells.values() if row.task in truths])
         entry = Entry(method, how, np.array(excess), float(spent))
         if (budget, method) not in best or entry.mean < best[budget, method].mean:
@@ -134,11 +136,13 @@ def _by_task(found: Mapping[int, Sequence[Entry]], truths: Mapping[str, Truth], 
 INTRODUCTION = """# The contest
 
 By `benchmarks/testbed/score.py`: {n_tasks} tasks, {n_repeats} repeats with other seeds, all methods on one table of runs.
-Excess is what the answered λ loses on the best λ of the table, in mean test loss over {n_seeds} seeds; a standard error is that
-of the best λ's mean over 8 seeds, a paired one that of the difference by seed. Every peer stands in its better use (one seed for
-all trials, or another seed a trial) and its better setting, budget by budget, looked up in the truth. A trial that starts before
-the budget is spent may end, so peers that stop trials spend a little more than they are given. Intervals: tasks, and repeats
-within each, drawn anew. Repeats share seeds with their neighbours, so the intervals are a little narrow.
+Excess is what the answered λ loses on the best λ of the table, in mean test loss over the {n_unseen} seeds outside the repeat's
+window of 8, which no method saw in that repeat; the best λ and its loss are those of the same seeds. A standard error is that
+of the best λ's mean over 8 seeds, a paired one that of the difference by seed. Every peer stands in its best use (one seed for
+all trials, another seed a trial, or the mean of 4 seeds) and its best setting, budget by budget, looked up in the truth. A trial
+that starts before the budget is spent may end, so peers that stop trials or train several seeds at once spend a little more than
+they are given. Intervals: tasks, and repeats within each, drawn anew. Repeats share seeds with their neighbours, so the intervals
+are a little narrow.
 """
 
 
@@ -149,12 +153,12 @@ def page() -> str:
     full = {task: max(len(run.val_loss) * run.n_train for run in of_task.values()) for task, of_task in runs.items()}
     ours, peers = rows.read("ours"), rows.read("peers")
     found = {unit: entries([*ours, *peers], truths, full, unit) for unit in UNITS}
-    n_seeds = {len(known.seeds) for known in truths.values()}
+    n_unseen = {len(known.without(table.window(repeat)).seeds) for known in truths.values() for repeat in range(table.N_REPEATS)}
     lines = [
         INTRODUCTION.format(
             n_tasks=len(truths),
             n_repeats=table.N_REPEATS,
-            n_seeds=" to ".join(str(n) for n in sorted({min(n_seeds), max(n_seeds)})),
+            n_unseen=" to ".join(str(n) for n in sorted({min(n_unseen), max(n_unseen)})),
         ),
         "## Ratio of our excess to the best peer's",
         "",

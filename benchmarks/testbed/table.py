@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import lines
 import numpy as np
 
 FOLDER = Path(__file__).parents[2] / "runs" / "testbed"
@@ -84,14 +85,8 @@ def tasks() -> list[str]:
 
 def read(task: str) -> dict[tuple[float, int], Run]:
     """Read the runs of a task."""
-    file, runs = file_of(task), {}
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            run = Run(**json.loads(line))
-        except ValueError:
-            continue  # the last line of a killed process may be half a line
-        runs[run.lam, run.seed] = run
-    return runs
+    runs = (Run(**row) for row in lines.read(file_of(task)))
+    return {(run.lam, run.seed): run for run in runs}
 
 
 def window(repeat: int, n: int = 8) -> tuple[int, ...]:
@@ -106,5 +101,13 @@ def window(repeat: int, n: int = 8) -> tuple[int, ...]:
 
 def generator(*parts: str | int) -> np.random.Generator:
     """Return a generator seeded by named parts, without the package, which the peers' environment lacks."""
-    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little"))
+    return np.random.default_rng(_hash(parts))
+
+
+def entropy(*parts: str | int) -> int:
+    """Return a seed by named parts for a tool that seeds itself, below 2**31, which all of them take."""
+    return _hash(parts) % 2**31
+
+
+def _hash(parts: Sequence[str | int]) -> int:
+    return int.from_bytes(hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "little")

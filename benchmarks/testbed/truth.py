@@ -1,7 +1,11 @@
-"""What is true of a task, as the table knows it: each λ's mean test loss over all seeds, and what an answer loses on the best."""
+"""What is true of a task, as the table knows it: each λ's mean test loss over seeds, and what an answer loses on the best.
+
+An answer is judged on seeds that had no part in it: on those that chose it, a lucky λ looks better than it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +25,20 @@ class Truth:
     lams: tuple[float, ...]
     seeds: tuple[int, ...]
     test: np.ndarray
+
+    def without(self, used: Collection[int]) -> Truth:
+        """Return the truth over the seeds that were not used.
+
+        Raises:
+            ValueError: Fewer than two are left.
+        """
+        kept = [seed not in used for seed in self.seeds]
+        if sum(kept) < 2:
+            raise ValueError(
+                f"{sum(kept)} complete seeds are left beside those used, and a truth needs two: run bank.py to its end"
+            )
+        left = tuple(seed for seed, is_kept in zip(self.seeds, kept, strict=True) if is_kept)
+        return Truth(self.lams, left, self.test[:, kept])
 
     @property
     def best(self) -> int:
@@ -45,12 +63,14 @@ class Truth:
 
 
 def truth(runs: Table) -> Truth:
-    """Return the truth of a task, over the seeds that have a run at each λ of the grid, so that λs meet on equal seeds.
+    """Return the truth of a task, over the repeats' seeds that have a run at each λ, so that λs meet on equal seeds.
+
+    The oracle's seeds are left out: they have the oracle's λs alone, and the search was looked at with them.
 
     Raises:
         ValueError: Fewer than two seeds are complete.
     """
-    seeds = tuple(s for s in (*ORACLE_SEEDS, *REPEAT_SEEDS) if all((lam, s) in runs for lam in LAMS))
+    seeds = tuple(s for s in REPEAT_SEEDS if all((lam, s) in runs for lam in LAMS))
     if len(seeds) < 2:
         raise ValueError(f"{len(seeds)} seeds have a run at each λ, and a truth needs two: run bank.py to its end")
     test = np.array([[runs[lam, seed].test_loss for seed in seeds] for lam in LAMS])

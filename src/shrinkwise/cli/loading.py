@@ -36,12 +36,15 @@ class Wanted:
 
 
 def named(path: str, wanted: Wanted) -> Any:
-    """Import what ``package.module:name`` names.
+    """Import what ``package.module:name``, or ``package/module.py:name``, names.
 
     Raises:
         SettingError: It cannot be imported, or cannot be called.
     """
     module_name, colon, name = path.removeprefix("./").partition(":")
+    # A file of this folder is named as people see it, too.
+    if module_name.endswith(".py"):
+        module_name = ".".join(Path(module_name.removesuffix(".py")).parts)
     if not (module_name and colon and name):
         raise SettingError(f"{path!r} names no {wanted.kind}", f"a module and a {wanted.kind} are parted by a colon", wanted.mend)
     found, holder = _imported(module_name, wanted), module_name

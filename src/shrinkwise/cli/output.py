@@ -57,7 +57,7 @@ class _Log:
         if self.n_before is None:
             self.n_before, self.begun = n_done, time.monotonic()
             self.console.print(self._beginning(n_done, n_all), markup=False)
-        elif n_done > self.n_said and not self.console.is_terminal and (n_done == n_all or n_done % max(1, n_all // 10) == 0):
+        elif n_done > max(self.n_said, self.n_before) and not self.console.is_terminal and _is_told(n_done, n_all):
             each_s = (time.monotonic() - self.begun) / (n_done - self.n_before)
             most = "at most" if self.is_most else "about"
             left = f", {most} {each_s * (n_all - n_done):.0f} s left" if n_done < n_all else ""
@@ -72,6 +72,10 @@ class _Log:
         if n_done:
             return f"{self.folder} holds {n_done} of {n_all} runs; going on from there."
         return f"{n_all} runs, kept in {self.folder}."
+
+
+def _is_told(n_done: int, n_all: int) -> bool:
+    return n_done == n_all or n_done % max(1, n_all // 10) == 0
 
 
 def print_document(document: dict[str, Any]) -> None:

@@ -94,7 +94,17 @@ def read_space(
         )
     low, high = span.ends
     rest = {other: value for other, value in fixed.items() if other not in others}
-    return Space(low=low, high=high, default=float(span.around or 0.0), name=name, unit=unit, others=others, fixed=rest)
+    return Space(
+        low=low,
+        high=high,
+        default=float(span.around or 0.0),
+        name=name,
+        unit=unit,
+        others=others,
+        fixed=rest,
+        is_low_fixed=span.low is not None,
+        is_high_fixed=span.high is not None,
+    )
 
 
 def check_method(method: str, rule: str) -> None:

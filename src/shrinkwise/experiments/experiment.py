@@ -130,10 +130,11 @@ class Experiment:
             WorkerError: A process that trained died; what had ended is kept.
         """
         check_comparable(self.variants)
+        launcher = LocalLauncher(jobs)
         study, plan = self.study, self.plan
 
         with Store(None if out is None else Path(out)) as store, shown(progress) as report:
-            records = execute(plan, self.trainer, store, LocalLauncher(jobs), report)
+            records = execute(plan, self.trainer, store, launcher, report)
         rates = own_rates(records, self.select) if self.rates else None
         return Result(study=study, records=tuple(records), base=self.base, rates=rates)
 

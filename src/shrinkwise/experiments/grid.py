@@ -11,6 +11,7 @@ import numpy as np
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.records import Condition, Setting, Variant
+from shrinkwise.experiments.scalars import whole
 
 
 def grid(**axes: Iterable[Setting]) -> tuple[dict[str, Setting], ...]:
@@ -145,9 +146,11 @@ def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         SettingError: There is none, or one stands twice.
     """
-    if isinstance(seeds, str | bool):
-        raise SettingError(f"seeds is {seeds!r}", "it is a number of seeds, or a list of them", "give such as 10")
-    read = tuple(range(int(seeds))) if isinstance(seeds, int | np.integer) else tuple(int(seed) for seed in seeds)
+    n = whole(seeds)
+    given = range(n) if n is not None else seeds if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [None]
+    read = tuple(seed for seed in map(whole, given) if seed is not None)
+    if len(read) < len(list(given)):
+        raise SettingError(f"seeds is {seeds!r}", "it is a number of seeds, or a list of whole numbers", "give such as 10")
     if not read:
         raise SettingError(f"seeds is {seeds}", "at least one is needed", "give a whole number from 1; ten is a good start")
     if len(set(read)) < len(read):

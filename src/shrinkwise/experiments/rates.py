@@ -100,4 +100,5 @@ def own_rates(records: Sequence[Record], select: str) -> OwnRates:
 
 def _badness(records: Sequence[Record], rate: Setting, select: str) -> tuple[int, float, float]:
     losses = [record.outcome(select).val["loss"] for record in records if record.status is Status.DONE]
+    losses = [loss for loss in losses if math.isfinite(loss)]
     return len(records) - len(losses), float(np.mean(losses)) if losses else math.inf, float(rate)

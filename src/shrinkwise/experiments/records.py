@@ -29,7 +29,7 @@ class Variant(Mapping[str, Setting]):
     True
     """
 
-    def __init__(self, **settings: Setting) -> None:
+    def __init__(self, /, **settings: Setting) -> None:
         self._settings = dict(settings)
         self._name = " + ".join(f"{name}={short(value)}" for name, value in settings.items() if value) or "base"
 
@@ -160,6 +160,7 @@ class Record:
         threads: Threads that the run was allowed.
         message: What went wrong, where something did.
         unread: Settings of the variant that a training function did not read; empty where a network is made of them.
+        has_collapsed: Whether a training function's own trial saw that nothing was learned; None where a network is ours.
     """
 
     key: RunKey
@@ -178,13 +179,16 @@ class Record:
     threads: int
     message: str = ""
     unread: tuple[str, ...] = ()
+    has_collapsed: bool | None = None
 
     @property
     def collapsed(self) -> bool:
         """Whether the training loss ended within 5 % of the best constant predictor's: the network learned nothing.
 
-        Of a training function, what it reported last is read so; never where it did not say what a constant predictor gives.
+        Of a training function only its trial can tell: a validation loss that was low once and is high at the end has overfitted.
         """
+        if self.has_collapsed is not None:
+            return self.status is Status.DONE and self.has_collapsed
         curve = self.curves.get("train_loss") or self.curves.get("val_reported") or ()
         return self.status is Status.DONE and bool(curve) and curve[-1] >= 0.95 * self.constant_loss
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shrinkwise.errors import ShrinkwiseError
+from shrinkwise.errors import ShrinkwiseError, TrainingError
 from shrinkwise.experiments.engine.threads import limited_threads
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
 from shrinkwise.experiments.returned import not_finite, read_returned
@@ -63,11 +63,18 @@ class FunctionTrainer:
             if returned is None and (ended := _ended_early(trial)):
                 status, message = ended
             else:
-                outcome = read_returned(returned, epoch=len(trial.reported))
+                outcome = self._outcome(returned, trial, key)
                 message = "a value that it reported is not finite" if trial.has_diverged else not_finite(outcome)
                 status = Status.DIVERGED if message else Status.DONE
         seconds = time.perf_counter() - started
         return self._record(trial, key, status, message, outcome if status is Status.DONE else None, seconds)
+
+    def _outcome(self, returned: object, trial: Trial, key: RunKey) -> Outcome:
+        try:
+            return read_returned(returned, epoch=len(trial.reported))
+        except TrainingError as error:
+            run = f"{key.variant.spelled_out().name} with seed {key.seed}"
+            raise TrainingError(f"{error.fact} for {run}", error.cause, error.mend) from error
 
     def _record(self, trial: Trial, key: RunKey, status: Status, message: str, outcome: Outcome | None, seconds: float) -> Record:
         n_rows = max((len(rows) for rows in outcome.examples.values()), default=0) if outcome else 0
@@ -88,6 +95,7 @@ class FunctionTrainer:
             threads=self.threads,
             message=message,
             unread=trial.unread,
+            has_collapsed=trial.has_collapsed,
         )
 
     def _reason(self, error: BaseException) -> str:

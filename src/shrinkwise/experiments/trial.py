@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from shrinkwise.errors import SettingError, UnknownSettingError, did_you_mean
 from shrinkwise.experiments.records import Setting, Variant
+from shrinkwise.experiments.scalars import scalar
 
 _REPORTS_BEFORE_COLLAPSE = 10
 _SHARE_OF_CONSTANT = 0.95
@@ -28,7 +29,8 @@ class Trial(Mapping[str, Setting]):
         self._variant = variant
         self._read: set[str] = set()
         self._values: list[float] = []
-        self._steps: list[int] = []
+        # Kept beside the values, so that to ask after every batch costs nothing.
+        self._least, self._is_finite = math.inf, True
         self._constant = math.nan
 
     def __getitem__(self, name: str) -> Setting:
@@ -79,19 +81,18 @@ class Trial(Mapping[str, Setting]):
 
         Args:
             value: Any number; one that is NaN or infinite means that the run has diverged.
-            step: Epoch or step; the number of the report, from 1, if left out.
+            step: Epoch or step, as Optuna takes it; a curve here counts reports, so that it may be left out.
 
         Raises:
             SettingError: The value is no number.
         """
-        try:
-            number = float(value)
-        except (TypeError, ValueError) as error:
+        number = _read(value)
+        if number is None:
             raise SettingError(
                 f"trial.report was given {type(value).__name__}", "a curve is made of numbers", "report such as float(loss)"
-            ) from error
+            )
         self._values.append(number)
-        self._steps.append(len(self._values) if step is None else int(step))
+        self._least, self._is_finite = min(self._least, number), self._is_finite and math.isfinite(number)
 
     def constant(self, loss: float) -> None:
         """Say what the best constant prediction gives on what is reported, a loss: without it no run is taken for collapsed.
@@ -101,19 +102,20 @@ class Trial(Mapping[str, Setting]):
         Raises:
             SettingError: It is no positive number.
         """
-        if not (isinstance(loss, int | float) and 0 < loss < math.inf):
+        number = _read(loss)
+        if number is None or not 0 < number < math.inf:
             raise SettingError(f"trial.constant was given {loss!r}", "it is a loss", "give a positive number, such as math.log(5)")
-        self._constant = float(loss)
+        self._constant = number
 
     @property
     def has_diverged(self) -> bool:
         """Whether a value that was reported is NaN or infinite."""
-        return not all(map(math.isfinite, self._values))
+        return not self._is_finite
 
     @property
     def has_collapsed(self) -> bool:
         """Whether ten or more values were reported and every one lies no more than 5 % under what a constant prediction gives."""
-        stuck = all(value >= _SHARE_OF_CONSTANT * self._constant for value in self._values)
+        stuck = self._least >= _SHARE_OF_CONSTANT * self._constant
         return len(self._values) >= _REPORTS_BEFORE_COLLAPSE and stuck and not self.has_diverged
 
     def should_prune(self) -> bool:
@@ -125,3 +127,10 @@ class Trial(Mapping[str, Setting]):
         be told where the function has said what a constant gives, by :meth:`constant`.
         """
         return self.has_diverged or self.has_collapsed
+
+
+def _read(value: object) -> float | None:
+    """Return a number, or the one number that an array holds; None for anything else."""
+    size = getattr(value, "size", None)
+    holds_one = (size() == (1,) if callable(size) else size == 1) and hasattr(value, "item")
+    return scalar(value.item() if holds_one else value)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from shrinkwise.errors import SettingError, WorkerError
 from shrinkwise.experiments.records import Record, RunKey
+from shrinkwise.experiments.scalars import whole
 
 _LOOK_EVERY_S = 0.5
 _MEND = "train in this process: jobs=1 (--jobs 1)"
@@ -43,10 +44,15 @@ class LocalLauncher:
 
     Args:
         jobs: Number of processes; 1 trains in this one, None takes one a core.
+
+    Raises:
+        SettingError: It is no number of processes.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
-        self.jobs = jobs
+        self.jobs = whole(jobs)
+        if jobs is not None and (self.jobs is None or self.jobs < 1):
+            raise SettingError(f"jobs is {jobs!r}", "it is a number of worker processes", "give a whole number from 1")
 
     def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
         """Yield the record of every run, in the order in which they end; closing the iterator ends the workers."""

@@ -21,6 +21,9 @@ from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.records import Record, RunKey, Status
 
 _FILE = "runs.sqlite"
+_MOST_NAMES = 500
+"""Runs asked for at once: SQLite bounds what one question may name."""
+
 _METADATA = MetaData()
 _PLAN = Table("plan", _METADATA, Column("id", Integer, primary_key=True), Column("document", Text, nullable=False))
 _RECORDS = Table(
@@ -135,9 +138,13 @@ class Store:
 
     def records(self, keys: Sequence[RunKey]) -> list[Record]:
         """Return the records of these runs that are there, in the order of ``keys``."""
-        with self._translated(), self._engine.connect() as connection:
-            rows = {row.key: row for row in connection.execute(select(_RECORDS))}
         names = [encode_key(key) for key in keys]
+        asked = list(dict.fromkeys(names))
+        rows = {}
+        with self._translated(), self._engine.connect() as connection:
+            for first in range(0, len(asked), _MOST_NAMES):
+                wanted = _RECORDS.c.key.in_(asked[first : first + _MOST_NAMES])
+                rows |= {row.key: row for row in connection.execute(select(_RECORDS).where(wanted))}
         return [decode(rows[name].body, rows[name].arrays) for name in names if name in rows]
 
     @contextmanager

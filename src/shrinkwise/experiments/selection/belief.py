@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from shrinkwise.experiments.records import Setting, Status, Variant
 from shrinkwise.experiments.selection.choice import CurvePoint, Seen
-from shrinkwise.experiments.selection.curve import Posterior, fit
+from shrinkwise.experiments.selection.curve import Posterior, fit, is_bounded
 from shrinkwise.experiments.selection.space import Space
 from shrinkwise.experiments.stats.margin import Margin
 
@@ -22,6 +22,8 @@ _TAIL = 0.05
 @dataclass(frozen=True)
 class Scale:
     """Reads losses so that differences add up: their logarithm, or, where some are not positive, a share of their spread.
+
+    That share is of ten margins at least: what is cut as hopelessly bad must never be as near as what counts as the same.
 
     Attributes:
         is_log: Which of the two.
@@ -34,12 +36,13 @@ class Scale:
     level: float = 1.0
 
     @staticmethod
-    def of(losses: npt.NDArray[np.float64]) -> Scale:
+    def of(losses: npt.NDArray[np.float64], margin: Margin) -> Scale:
         """Choose the scale for the losses that were seen."""
         low, high = map(float, np.quantile(losses, [0.0, 0.5]))
         if low > 0:
             return Scale(is_log=True, level=high)
-        return Scale(is_log=False, unit=2 * (high - low) or abs(high) or 1.0, level=abs(high))
+        unit = max(2 * (high - low), 10 * margin.width(abs(high)))
+        return Scale(is_log=False, unit=unit or 1.0, level=abs(high))
 
     def read(self, losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return losses on the additive scale."""
@@ -51,9 +54,7 @@ class Scale:
 
     def width(self, margin: Margin) -> float:
         """Return a margin on the additive scale."""
-        if self.is_log:
-            return margin.value if margin.is_relative else margin.value / self.level
-        return margin.width(self.level) / self.unit
+        return margin.width(self.level) / (self.level if self.is_log else self.unit)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Belief:
         posterior: The curve at those settings.
         scale: How losses are read.
         n_runs: Number of runs behind it.
+        margin: What counts as no difference, on the additive scale.
+        cut: Settings of runs so far above the best of their seed that how far is not looked at.
     """
 
     space: Space
@@ -72,6 +75,8 @@ class Belief:
     posterior: Posterior
     scale: Scale
     n_runs: int
+    margin: float
+    cut: frozenset[Variant] = frozenset()
 
     @property
     def best(self) -> int:
@@ -98,7 +103,12 @@ class Belief:
         low, high = np.quantile(lams, [_TAIL, 1 - _TAIL], method="nearest")
         within = self.lam(self.best if chosen is None else chosen)
         half = 10 ** (self.space.step / 2)
-        return float(min(low, within)) / half, float(max(high, within)) * half
+        least, most = float(min(low, within)) / half, float(max(high, within)) * half
+        if not self.space.may_grow(up=False) and least > 0:
+            least = max(least, min(self.space.low, within))
+        if not self.space.may_grow(up=True):
+            most = min(most, max(self.space.high, within))
+        return least, most
 
     def width(self) -> float:
         """Return the width of the interval in decades, none counting as a decade under the range's lower end."""
@@ -142,33 +152,34 @@ class Belief:
         return tuple(CurvePoint(self.lam(setting), *map(float, values)) for setting, *values in zip(at, *ends, strict=True))
 
 
-def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Belief | None:
+def believe(space: Space, seen: Sequence[Seen], margin: Margin, rng: np.random.Generator) -> Belief | None:
     """Return what the runs say, or None where none of them ended well.
 
-    A failed run says nothing. One that diverged, or that stopped because it had collapsed, says that its setting is worse than
-    whatever is worth looking at; of a seed none of whose runs ended well not even that is known, since there is nothing to compare
-    it with. What collapsed is taken to collapse at the strongest penalty too: nothing brings it back.
+    A failed run says nothing of its own setting, and one that diverged, or that stopped because it had collapsed, only that it is
+    worse than whatever is worth looking at; of a seed none of whose runs ended well not even that is known, since there is nothing
+    to compare it with. Where runs ended badly and none ended well at as strong a penalty or a stronger one, all such penalties are
+    taken to be hopeless.
 
     Args:
         space: What may be chosen; every run's setting is one of it.
         seen: The runs so far.
+        margin: What counts as no difference.
         rng: Where draws come from.
     """
     variants = space.variants()
     levelled = {run.seed for run in seen if math.isfinite(run.loss)}
     runs = [run for run in seen if run.status is not Status.FAILED and run.seed in levelled]
-    n_runs = len(runs)
-    runs += [_at_the_strongest(run, space) for run in runs if run.is_collapsed and space.lam_of(run.variant) < space.high]
     losses = np.array([run.loss if run.status is Status.DONE else math.nan for run in runs])
     good = losses[np.isfinite(losses)]
     if not len(good):
         return None
-    scale = Scale.of(good)
+    scale = Scale.of(good, margin)
     y = np.where(np.isfinite(losses), scale.read(np.where(np.isfinite(losses), losses, good.max())), np.inf)
     numbers = {seed: number for number, seed in enumerate(dict.fromkeys(run.seed for run in runs))}
+    seeds = np.array([numbers[run.seed] for run in runs])
     posterior = fit(
         np.array([space.lam_of(run.variant) for run in runs]),
-        np.array([numbers[run.seed] for run in runs]),
+        seeds,
         y,
         at=np.array([space.lam_of(variant) for variant in variants]),
         others=space.coordinates([run.variant for run in runs]),
@@ -176,8 +187,21 @@ def believe(space: Space, seen: Sequence[Seen], rng: np.random.Generator) -> Bel
         floors=space.floors(),
         rng=rng,
     )
-    return Belief(space, variants, posterior, scale, n_runs)
+    hopeless = _hopeless(space, variants, seen)
+    cut = frozenset(run.variant for run, is_cut in zip(runs, is_bounded(y, seeds), strict=True) if is_cut)
+    return Belief(space, variants, posterior.without(hopeless), scale, len(runs), scale.width(margin), cut)
 
 
-def _at_the_strongest(run: Seen, space: Space) -> Seen:
-    return replace(run, variant=Variant(**{**run.variant, space.name: space.high}))
+def _hopeless(space: Space, variants: Sequence[Variant], seen: Sequence[Seen]) -> npt.NDArray[np.bool_]:
+    """Say which settings lie where runs ended badly and none as strong, at the same other settings, ended well."""
+    found = np.zeros(len(variants), dtype=bool)
+    for others in space.combinations():
+        here = [run for run in seen if all(run.variant[name] == value for name, value in others.items())]
+        reach = max((space.lam_of(run.variant) for run in here if not run.is_bad), default=-1.0)
+        beyond = [space.lam_of(run.variant) for run in here if run.is_bad and space.lam_of(run.variant) > reach]
+        if beyond:
+            found |= [
+                space.lam_of(variant) >= min(beyond) and all(variant[name] == value for name, value in others.items())
+                for variant in variants
+            ]
+    return found

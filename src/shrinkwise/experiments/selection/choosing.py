@@ -15,10 +15,9 @@ from shrinkwise.experiments.selection.objective import Objective
 from shrinkwise.experiments.selection.space import Space
 from shrinkwise.experiments.selection.stopping import Stop
 from shrinkwise.experiments.selection.words import Gain, Grounds, notes, reason
-from shrinkwise.experiments.stats.margin import Margin
 
 
-def conclude(  # noqa: PLR0913  what was seen and believed, and by which rules it is judged
+def conclude(
     method: str,
     belief: Belief | None,
     seen: Sequence[Seen],
@@ -27,7 +26,6 @@ def conclude(  # noqa: PLR0913  what was seen and believed, and by which rules i
     *,
     stop: Stop | None,
     rule: str,
-    margin: Margin,
     best: Variant | None = None,
 ) -> Choice:
     """Return the choice that the runs come to.
@@ -40,7 +38,6 @@ def conclude(  # noqa: PLR0913  what was seen and believed, and by which rules i
         objective: What was minimised.
         stop: Why looking ended early; None where the budget was spent.
         rule: ``minimum`` or ``one-se``.
-        margin: What counts as no difference.
         best: The best of them, where the method says so itself; else the one with the least expected loss.
 
     Raises:
@@ -57,8 +54,9 @@ def conclude(  # noqa: PLR0913  what was seen and believed, and by which rules i
     least = belief.best if best is None else belief.index(best)
     taken = least if rule == "minimum" else strongest_within_an_error(belief, least)
     gain = Gain(*belief.gain(least if taken == default else taken, over=default))
-    is_within_noise = gain.low <= 0 and gain.mean < belief.scale.width(margin) / 2
-    keeps = taken == default or stop is Stop.NOTHING_TO_GAIN or is_within_noise
+    is_within_noise = gain.low <= 0 and gain.mean < belief.margin / 2
+    # The rule of one standard error is asked for by whoever wants the strongest that does no harm, not a reason to change.
+    keeps = taken == default or (rule == "minimum" and (stop is Stop.NOTHING_TO_GAIN or is_within_noise))
     chosen = default if keeps else taken
     low, high = belief.interval(chosen)
     others = {name: belief.variants[chosen][name] for name in space.others}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Sizes(NamedTuple):
@@ -55,6 +56,8 @@ WORST = 0.7
 """How far above the best of its seed a loss is looked at: twice the best and worse are alike, no good."""
 _LEAST_SPREAD = 1e-6
 _LEAST_WEIGHT = 1e-3
+_DRAWS_EACH = 8
+"""Draws that are taken together from one set of sizes: each set that is drawn from costs a decomposition."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,15 @@ class Posterior:
         """Return which setting is the best of each draw, shape ``(draw,)``."""
         best: Ints = self.draws.argmin(axis=1)
         return best
+
+    def without(self, hopeless: Bools) -> Posterior:
+        """Return the same belief with some settings as bad as is looked at, or worse: none of them is the best any more."""
+        if not hopeless.any() or hopeless.all():
+            return self
+        mean, draws = self.mean.copy(), self.draws.copy()
+        mean[hopeless] = np.maximum(mean[hopeless], mean[~hopeless].min() + WORST)
+        draws[:, hopeless] = np.maximum(draws[:, hopeless], draws[:, ~hopeless].min(axis=1, keepdims=True) + WORST)
+        return replace(self, mean=mean, draws=draws)
 
     def regret(self, setting: int) -> float:
         """Return how much is lost on average by this setting against the best one."""
@@ -132,8 +144,8 @@ def fit(  # noqa: PLR0913  two tables of settings, what was seen, and where draw
     weights = np.exp(evidence - evidence.max())
     kept = np.flatnonzero(weights > _LEAST_WEIGHT * weights.sum())
     shares = weights[kept] / weights[kept].sum()
-    parts = [fits[k].posterior(n, rng) for k, n in zip(kept, rng.multinomial(n_draws, shares), strict=True)]
-    means, draws, effects = zip(*parts, strict=True)
+    counts = _DRAWS_EACH * rng.multinomial(n_draws // _DRAWS_EACH, shares)
+    means, draws, effects = zip(*(fits[k].posterior(n, rng) for k, n in zip(kept, counts, strict=True)), strict=True)
     mean, effect = (np.average(each, axis=0, weights=shares) for each in (means, effects))
     return Posterior(offset + spread * mean, offset + spread * np.concatenate(draws), spread * effect + centre - offset)
 
@@ -174,13 +186,16 @@ class _Fit:
         """Return the expected curve, draws of it, and the effect of each seed."""
         n_seeds = self.own.shape[1]
         curve, effect = self.sizes.variances[0], _SEED_EFFECT**2
-        cross, within = _matern(self.asked, self.x, self.sizes.length), _matern(self.asked, self.asked, self.sizes.length)
+        cross = _matern(self.asked, self.x, self.sizes.length)
         # Asked about is the common curve, as new seeds would follow it, at the average level of these seeds, which drops out of
         # every difference.
         half = np.linalg.solve(self.factor, (curve * cross + effect / n_seeds).T)
         mean = half.T @ self.whitened
-        values, vectors = np.linalg.eigh(curve * within + effect / n_seeds - half.T @ half)
-        draws = mean + rng.standard_normal((n_draws, len(mean))) @ (vectors * np.sqrt(np.maximum(values, 0))).T
+        draws = np.zeros((0, len(mean)))
+        if n_draws:
+            within = _matern(self.asked, self.asked, self.sizes.length)
+            values, vectors = np.linalg.eigh(curve * within + effect / n_seeds - half.T @ half)
+            draws = mean + rng.standard_normal((n_draws, len(mean))) @ (vectors * np.sqrt(np.maximum(values, 0))).T
         effects = effect * self.own.T @ np.linalg.solve(self.factor.T, self.whitened)
         return mean, draws, effects - effects.mean()
 
@@ -190,6 +205,11 @@ def _matern(a: Floats, b: Floats, length: float) -> Floats:
     r = np.sqrt(5.0) * np.sqrt(((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)) / length
     correlation: Floats = (1 + r + r**2 / 3) * np.exp(-r)
     return correlation
+
+
+def is_bounded(y: Floats, seeds: Ints) -> Bools:
+    """Say which losses lie so far above the best of their seed that how far is not looked at, shape ``(run,)``."""
+    return y > _bounded(y, seeds)
 
 
 def _bounded(y: Floats, seeds: Ints) -> Floats:

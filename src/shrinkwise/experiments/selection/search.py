@@ -70,10 +70,10 @@ def search(  # noqa: PLR0913  what trains, among what, by what; and how far
             f"a curve over λ takes a seed and {_LEAST_BUDGET} trainings at least",
             f"give such as {_RUNS_PER_SEED} trainings for each of 8 seeds",
         )
-    looking = _Looking(train_many, space, objective, tuple(seeds[: max(1, budget // _RUNS_PER_SEED)]), condition or Condition())
+    looking = _Looking(train_many, space, objective, tuple(seeds[: n_seeds_of(budget)]), condition or Condition(), margin)
     wanted, why = looking.first(budget), "a first look: strengths spread over the seeds"
     stop: Stop | None = None
-    same = objective.margin(margin)
+    belief: Belief | None = None
     while wanted:
         looking.train(wanted)
         belief = looking.belief()
@@ -85,22 +85,38 @@ def search(  # noqa: PLR0913  what trains, among what, by what; and how far
         if left <= 0:
             break
         if belief is not None:
-            stop = why_stop(belief, belief.scale.width(same), looking.default)
+            stop = why_stop(belief, looking.default)
             if stop is Stop.NARROW and looking.edge(belief) is not None:
                 stop = None  # narrow at the end of the range: what lies beyond it is not known
         if stop is not None:
             break
         wanted, why = looking.next(belief, left)
-    return conclude("search", looking.belief(), looking.seen, looking.path, objective, stop=stop, rule=rule, margin=same)
+    return conclude("search", belief, looking.seen, looking.path, objective, stop=stop, rule=rule)
+
+
+def n_seeds_of(budget: int) -> int:
+    """Return how many seeds a search uses, where it has as many: each has about four runs.
+
+    >>> n_seeds_of(5), n_seeds_of(30), n_seeds_of(32)
+    (1, 8, 8)
+    """
+    return max(1, round(budget / _RUNS_PER_SEED))
 
 
 class _Looking:
     """A search under way: what may be chosen, what was seen, and the path."""
 
     def __init__(
-        self, train_many: TrainMany, space: Space, objective: Objective, seeds: tuple[int, ...], condition: Condition
+        self,
+        train_many: TrainMany,
+        space: Space,
+        objective: Objective,
+        seeds: tuple[int, ...],
+        condition: Condition,
+        margin: float | None,
     ) -> None:
         self.train_many, self.space, self.objective, self.seeds, self.condition = train_many, space, objective, seeds, condition
+        self.margin = margin
         self.seen: list[Seen] = []
         self.path: list[Step] = []
         self.n_extensions = 0
@@ -115,7 +131,9 @@ class _Looking:
 
     def belief(self) -> Belief | None:
         """Return what the runs so far say; the draws depend on their number alone, not on how the search came here."""
-        return believe(self.space, self.seen, numpy_generator("belief", len(self.seen)))
+        # What is minimised may be known only once runs are there, and what counts as no difference with it.
+        margin = self.objective.margin(self.margin)
+        return believe(self.space, self.seen, margin, numpy_generator("belief", len(self.seen)))
 
     def first(self, budget: int) -> list[tuple[Variant, int]]:
         """Spread the first runs evenly over the range, two a seed and those far apart; the default is among them.
@@ -161,14 +179,18 @@ class _Looking:
         return wanted, f"where the least loss may lie: {low:.2g} to {high:.2g}"
 
     def edge(self, belief: Belief) -> bool | None:
-        """Say whether the range should reach further up (True) or down (False); None where neither, or not allowed."""
-        if self.space.is_fixed or self.n_extensions >= _MOST_EXTENSIONS:
+        """Say whether the range should reach further up (True) or down (False); None where neither, or not allowed.
+
+        It should where the best of the curve lies at that end, and not by ignorance alone: a flat curve has its best anywhere.
+        """
+        if self.n_extensions >= _MOST_EXTENSIONS:
             return None
         lams = np.array([belief.lam(int(setting)) for setting in belief.posterior.best_of_draws()])
-        if (lams >= self.space.high).mean() > _EDGE:
+        best, space = belief.lam(belief.best), self.space
+        if best >= space.high and space.may_grow(up=True) and (lams >= space.high).mean() > _EDGE:
             return True
-        is_low = (lams > 0) & (lams <= self.space.low)
-        return False if is_low.mean() > _EDGE else None
+        at_low = (lams > 0) & (lams <= space.low)
+        return False if 0 < best <= space.low and space.may_grow(up=False) and at_low.mean() > _EDGE else None
 
     def after_failure(self, left: int) -> list[tuple[Variant, int]]:
         """Try the weakest strengths, on the first seed, where nothing ended well; where they end no better, λ is not to blame."""

@@ -24,15 +24,16 @@ class Space:
 
     Attributes:
         low: Least λ above none, in the user's unit. ``high``: the largest. The range is extended where the best lies at its edge,
-            unless ``is_fixed``.
+            unless that is fixed.
         default: What is kept where nothing beyond noise is to be gained: λ in the user's unit, 0 for none.
         name: The setting that holds λ.
         unit: The user's unit of λ.
         others: Further settings that are searched together with λ -> their values, such as ``{"lr": (0.01, 0.03, 0.1)}``; the
             first of each is the default's.
         fixed: Settings that every variant has.
-        is_fixed: Whether the range may not be extended.
+        is_low_fixed: Whether the range may not be extended downwards. ``is_high_fixed``: upwards.
         step: Distance of neighbouring λs, in decades.
+        kept: Ends that the range had before it was extended.
     """
 
     low: float = 1e-6
@@ -42,18 +43,20 @@ class Space:
     unit: str = "half"
     others: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
     fixed: Mapping[str, Setting] = field(default_factory=dict)
-    is_fixed: bool = False
+    is_low_fixed: bool = False
+    is_high_fixed: bool = False
     step: float = 0.125
+    kept: tuple[float, ...] = ()
 
     def lams(self) -> list[float]:
-        """Return the λs that may be chosen by rising value: none, the range in even steps, and the default.
+        """Return the λs that may be chosen by rising value: none, even steps from the lower end, the ends, and the default.
 
         >>> Space(low=0.01, high=1.0, default=0.05, step=0.5).lams()
         [0.0, 0.01, 0.0316, 0.05, 0.1, 0.316, 1.0]
         """
-        n = max(1, round(math.log10(self.high / self.low) / self.step))
-        inner = [_three_digits(value) for value in np.geomspace(self.low, self.high, n + 1)[1:-1]]
-        return sorted({0.0, self.low, *inner, self.high, self.default})
+        n = math.ceil(round(math.log10(self.high / self.low) / self.step, 6))
+        inner = [_three_digits(self.low * 10 ** (k * self.step)) for k in range(1, n)]
+        return sorted({0.0, self.low, *inner, self.high, self.default, *self.kept})
 
     def combinations(self) -> list[dict[str, Setting]]:
         """Return the other settings in every combination, the default's first."""
@@ -64,7 +67,7 @@ class Space:
         lams = self.lams()
         return [self.variant(lam, **others) for others in self.combinations() for lam in lams]
 
-    def variant(self, lam: float, **others: Setting) -> Variant:
+    def variant(self, lam: float, /, **others: Setting) -> Variant:
         """Return the variant with a strength, and with other settings; those that are not given are the default's."""
         first = {name: values[0] for name, values in self.others.items()}
         return Variant(**{self.name: int(lam) if float(lam).is_integer() else float(lam), **self.fixed, **first, **others})
@@ -99,9 +102,21 @@ class Space:
             columns += _axis(given, values)
         return np.column_stack(columns) if columns else np.zeros((len(variants), 0))
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the range may be extended at neither end."""
+        return self.is_low_fixed and self.is_high_fixed
+
+    def may_grow(self, *, up: bool) -> bool:
+        """Whether the range may be extended at one end."""
+        return not (self.is_high_fixed if up else self.is_low_fixed)
+
     def extended(self, *, up: bool) -> Space:
-        """Return the space with one decade more at one end."""
-        return replace(self, high=_three_digits(self.high * 10)) if up else replace(self, low=_three_digits(self.low / 10))
+        """Return the space with about a decade more at one end, in whole steps; what could be chosen still can be."""
+        factor = 10 ** (round(1 / self.step) * self.step)
+        if up:
+            return replace(self, high=_three_digits(self.high * factor), kept=(*self.kept, self.high))
+        return replace(self, low=_three_digits(self.low / factor), kept=(*self.kept, self.low))
 
 
 def _axis(given: list[Setting], values: tuple[Setting, ...]) -> list[npt.NDArray[np.float64]]:

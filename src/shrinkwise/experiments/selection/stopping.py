@@ -21,18 +21,17 @@ class Stop(enum.Enum):
     NARROW = "the interval is narrow"
 
 
-def why_stop(belief: Belief, margin: float, default: Variant) -> Stop | None:
+def why_stop(belief: Belief, default: Variant) -> Stop | None:
     """Return why a search may end here, or None.
 
     Args:
         belief: What the runs say.
-        margin: What counts as no difference, on the additive scale.
         default: What is kept where nothing is to be gained.
     """
     if belief.n_runs < _LEAST_RUNS:
         return None
-    if belief.most_to_gain(belief.index(default)) < margin:
+    if belief.most_to_gain(belief.index(default)) < belief.margin:
         return Stop.NOTHING_TO_GAIN
-    if belief.width() <= _NARROW and belief.posterior.regret(belief.best) < _REGRET_SHARE * margin:
+    if belief.width() <= _NARROW and belief.posterior.regret(belief.best) < _REGRET_SHARE * belief.margin:
         return Stop.NARROW
     return None

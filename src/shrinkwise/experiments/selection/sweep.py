@@ -52,7 +52,7 @@ def sweep(  # noqa: PLR0913  what trains, among what, by what; and how far
     wanted = [(variant, seed) for seed in seeds for variant in variants]
     records = train_many([RunKey(variant, condition or Condition(), seed) for variant, seed in wanted])
     seen = [objective.see(record) for record in records]
-    belief = believe(space, seen, numpy_generator("belief", len(seen)))
+    belief = believe(space, seen, objective.margin(margin), numpy_generator("belief", len(seen)))
     best = _least_mean(seen, len(seeds))
     path: list[Step] = []
     if belief is not None:
@@ -60,7 +60,7 @@ def sweep(  # noqa: PLR0913  what trains, among what, by what; and how far
         path.append(Step(tuple(wanted), space.lam_of(best or belief.variants[belief.best]), low, high, "the whole grid"))
         if on_step:
             on_step(path[0])
-    return conclude("sweep", belief, seen, path, objective, stop=None, rule=rule, margin=objective.margin(margin), best=best)
+    return conclude("sweep", belief, seen, path, objective, stop=None, rule=rule, best=best)
 
 
 def grid_of(space: Space, n_variants: int) -> list[Variant]:

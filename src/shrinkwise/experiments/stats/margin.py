@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from shrinkwise.errors import SettingError
+from shrinkwise.experiments.scalars import scalar
 from shrinkwise.experiments.stats.metric import metric_of
 
 _DEFAULT_HUNDREDTHS = 0.5
@@ -44,7 +45,7 @@ def margin_of(metric: str, given: float | None = None) -> Margin:
     (Margin(value=0.005, is_relative=False), Margin(value=0.05, is_relative=True))
     """
     is_relative = metric_of(metric).has_relative_margin
-    value = given if given is not None else _DEFAULT_PER_CENT if is_relative else _DEFAULT_HUNDREDTHS
-    if not (math.isfinite(value) and value >= 0):
-        raise SettingError(f"margin is {value}", "it is the half-width of an interval", "give 0 or a positive number")
+    value = scalar(given) if given is not None else _DEFAULT_PER_CENT if is_relative else _DEFAULT_HUNDREDTHS
+    if value is None or not (math.isfinite(value) and value >= 0):
+        raise SettingError(f"margin is {given!r}", "it is the half-width of an interval", "give 0 or a positive number")
     return Margin(value / 100, is_relative)

@@ -75,7 +75,7 @@ def losses(rows: Sequence[Row], conditions: Sequence[Condition], base: Variant) 
         how = listed(f"{n} {'has ' if n == 1 and status == 'failed' else ''}{status}" for status, n in sorted(lost.items()))
         rest = "there is nothing to compare" if row.n == 0 else f"{counted(total - row.n, 'pair')} of runs left out"
         who = "the base" if row.variant == base else row.variant.name
-        yield f"{_where(row.condition, conditions)}of the {counted(total, 'run')} of {who} {how}; {rest}."
+        yield f"{_where(row.condition, conditions)}of the {counted(total, 'run')} of {who}, {how}; {rest}."
 
 
 def collapses(rows: Sequence[Row], conditions: Sequence[Condition]) -> Iterator[str]:
