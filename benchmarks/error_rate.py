@@ -1,21 +1,23 @@
 """How often a tuning with confirmation says "helps" where λ makes no difference; writes ``results/error_rate/``.
 
-    python benchmarks/error_rate.py [EXPERIMENTS]
+    python benchmarks/error_rate.py [SHARE]      # of the numbers of experiments below; all of them if left out
 
-Every experiment is the whole path: real trainings of a small network on scikit-learn's digits, a search, and, where it does not
-keep the default, a confirmation on ten fresh seeds with the verdict of ``compare``. Two kinds of nothing:
+Every experiment is the whole path: real trainings of a small network on scikit-learn's digits, a search with the defaults of
+``tune`` (eight seeds, 32 trainings at most), and, where it does not keep the default, a confirmation on ten fresh seeds with the
+verdict of ``compare``. Two kinds of nothing:
 
 * ``reshuffled``: λ does not act, but each λ draws its own starting weights and order, as in code that does not share them. Losses
   differ by chance alone, and a search is tempted by the luckiest.
 * ``too weak``: λ acts, through the optimiser, from 1e-9 to 1e-7, which moves no loss in a digit that anybody prints.
 
-About ten minutes on two cores; goes on where it was stopped.
+@TIME@ Goes on where it was stopped; experiments of another search or another verdict are made anew.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -35,9 +37,15 @@ from torch.nn import functional
 import shrinkwise as sw
 from shrinkwise.seeding import derive, isolated_rng, numpy_generator, torch_generator
 
+sys.path.append(str(Path(__file__).parent / "testbed"))
+import lines
+
 RESULTS = Path(__file__).parent / "results" / "error_rate"
-SCRATCH = Path("runs") / "error_rate"
+SCRATCH = Path(__file__).parents[1] / "runs" / "error_rate"
 KINDS: Mapping[str, tuple[float, float]] = {"reshuffled": (1e-6, 1.0), "too weak": (1e-9, 1e-7)}
+EXPERIMENTS: Mapping[str, int] = {"reshuffled": 500, "too weak": 100}
+SEEDS, CONFIRM = 8, 10
+VERDICTS = ("helps", "hurts", "equivalent", "inconclusive", "no comparison")
 METRICS = ("loss", "accuracy")
 N_TRAIN, N_VAL, N_TEST = 150, 100, 200
 
@@ -86,8 +94,9 @@ class Train:
         return found
 
 
-def tuned(kind: str, number: int) -> dict[str, Any]:
-    """Run one experiment, and return how it ended."""
+def tuned(kind: str, number: int, mark: str) -> dict[str, Any]:
+    """Run one experiment, keep how it ended under a mark, and return it."""
+    torch.set_num_threads(1)
     started = time.perf_counter()
     first = derive("experiment", kind, number) % 2**31
     low, high = KINDS[kind]
@@ -95,54 +104,93 @@ def tuned(kind: str, number: int) -> dict[str, Any]:
         Train(kind),
         low=low,
         high=high,
-        seeds=range(first, first + 4),
-        confirm=10,
+        seeds=range(first, first + SEEDS),
+        confirm=CONFIRM,
         metric=METRICS[number % 2],
         jobs=1,
         progress=False,
     )
-    verdicts = [] if found.confirmation is None else found.confirmation.answer.comparisons
-    ended = next((each.finding.value for each in verdicts if each.metric == METRICS[number % 2]), "keep")
-    row = {"kind": kind, "number": number, "metric": METRICS[number % 2], "ended": ended, "lam": found.lam}
+    row = {"kind": kind, "number": number, "metric": METRICS[number % 2], "ended": ended(found, METRICS[number % 2])}
+    row |= {"claims": claims(found), "lam": found.lam, "reason": found.reason}
     row |= {"trainings": found.cost.trainings, "seconds": time.perf_counter() - started}
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    with (SCRATCH / f"{kind.replace(' ', '-')}.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    lines.append(_file(kind), [row], mark)
     return row
 
 
-def rows_of(kind: str) -> list[dict[str, Any]]:
-    """Return the experiments of a kind that have ended."""
-    file = SCRATCH / f"{kind.replace(' ', '-')}.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def ended(found: sw.Tuned, metric: str) -> str:
+    """Return how an experiment ended: ``keep``, or what its confirmation comes to, one of :data:`VERDICTS`."""
+    if found.confirmation is None:
+        return "keep"
+    comparisons = found.confirmation.answer.comparisons
+    return next((each.finding.value for each in comparisons if each.metric == metric), "no comparison")
+
+
+def claims(found: sw.Tuned) -> bool:
+    """Whether the search itself, before any confirmation, says that its λ gains something beyond noise."""
+    return not found.choice.keeps_default and "not beyond noise" not in found.reason
+
+
+def mark_of() -> str:
+    """Return the mark of an experiment: a hash of what trains, of what chooses, and of what judges."""
+    inside = Path(sw.__file__).parent / "experiments"
+    own = [inspect.getsource(each) for each in (Train, tuned, ended, claims)]
+    settings = repr((KINDS, SEEDS, CONFIRM, METRICS, N_TRAIN, N_VAL, N_TEST))
+    return lines.fingerprint(settings, *own, inside / "selection", inside / "stats", inside / "tuning.py", inside / "confirming.py")
+
+
+def rows_of(kind: str, mark: str) -> list[dict[str, Any]]:
+    """Return the experiments of a kind that have ended, under a mark."""
+    return lines.read(_file(kind), mark)
+
+
+def _file(kind: str) -> Path:
+    return SCRATCH / f"{kind.replace(' ', '-')}.jsonl"
+
+
+def share(k: int, n: int) -> str:
+    """Say a share with its exact binomial interval (Clopper and Pearson, 1934).
+
+    >>> share(3, 200), share(0, 0)
+    ('1.5 % [0.3, 4.3]', '-')
+    """
+    if not n:
+        return "-"
+    ends = binomtest(k, n).proportion_ci(0.95, method="exact")
+    return f"{100 * k / n:.1f} % [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
 
 
 def table(rows: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Return the results as Markdown."""
-    lines = [
-        "| λ | experiments | keeps the default | confirmed: helps | hurts | equivalent | inconclusive | 95 % interval of helps |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
+    """Return the results as Markdown; intervals are exact binomial ones of 95 %."""
+    out = [
+        "| λ | experiments | search claims a gain beyond noise | keeps the default | confirmed | helps, of all | helps, of the confirmed "
+        "| hurts | equivalent | inconclusive | no comparison |",
+        "|---|---:|---|---|---:|---|---|---:|---:|---:|---:|",
     ]
     for kind, found in rows.items():
         count, n = Counter(row["ended"] for row in found), len(found)
-        ends = binomtest(count["helps"], n).proportion_ci()
-        cells = [f"{100 * count[name] / n:.1f} %" for name in ("keep", "helps", "hurts", "equivalent", "inconclusive")]
-        lines.append(f"| {kind} | {n} | {' | '.join(cells)} | {100 * ends.low:.1f} to {100 * ends.high:.1f} % |")
-    return "\n".join(lines) + "\n"
+        confirmed = n - count["keep"]
+        claimed = sum(row["claims"] for row in found)
+        cells = [kind, n, share(claimed, n), share(count["keep"], n), confirmed, share(count["helps"], n)]
+        cells += [share(count["helps"], confirmed), *(count[name] for name in VERDICTS[1:])]
+        out.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(out) + "\n"
 
 
 def main() -> None:
     """Run the experiments, one process a core."""
     from loky import ProcessPoolExecutor
 
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    work = importlib.import_module("error_rate").tuned  # by name, so that workers import it too
-    missing = [(kind, k) for kind in KINDS for k in sorted(set(range(n)) - {row["number"] for row in rows_of(kind)})]
+    part = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    numbers = {kind: range(max(1, round(part * n))) for kind, n in EXPERIMENTS.items()}
+    work, mark = importlib.import_module("error_rate").tuned, mark_of()  # by name, so that workers import it too
+    missing = [(kind, k) for kind in KINDS for k in sorted(set(numbers[kind]) - {row["number"] for row in rows_of(kind, mark)})]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for done, row in enumerate(pool.map(work, *zip(*missing, strict=True)) if missing else (), 1):
+        futures = [pool.submit(work, kind, k, mark) for kind, k in missing]
+        for done, future in enumerate(futures, 1):
+            row = future.result()
             if done % 50 == 0:
                 print(f"{done} of {len(missing)}: {row['seconds']:.1f} s each", flush=True)
-    found = {kind: [row for row in rows_of(kind) if row["number"] < n] for kind in KINDS}
+    found = {kind: [row for row in rows_of(kind, mark) if row["number"] in numbers[kind]] for kind in KINDS}
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "table.md").write_text(table(found))
     seconds = sum(row["seconds"] for rows in found.values() for row in rows)

@@ -28,7 +28,7 @@ from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.execution import LocalLauncher, Store, Trainer, execute
 from shrinkwise.experiments.execution.codec import decode, encode
 from shrinkwise.experiments.grid import grid
-from shrinkwise.experiments.identity import _code_of, optimizer_identity
+from shrinkwise.experiments.identity import optimizer_identity
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Record, RunKey, Status, Variant
 from small import fingerprints, small_experiment
@@ -221,7 +221,7 @@ def test_layout_and_comments_make_no_other_experiment(tmp_path):
 
     other.__name__ = one.__name__
     assert optimizer_identity(one, one(SOME)) != optimizer_identity(lambda groups: one(groups), one(SOME))
-    tree = [_code_of(function).replace(b"other", b"one") for function in (one, other)]
+    tree = [code_of(function).replace(b"other", b"one") for function in (one, other)]
     assert tree[0] == tree[1]
 
 

@@ -67,11 +67,19 @@ def compare(  # noqa: PLR0913  the public face: every argument is one word of a 
     with (
         shown(progress) as report,
         Growing(
-            plan, subject.trainer, folder, LocalLauncher(jobs), n_all=len(keys), check=subject.check, progress=report
+            plan,
+            subject.trainer,
+            folder,
+            LocalLauncher(jobs),
+            n_all=len(keys),
+            check=subject.check,
+            settle=subject.settle,
+            progress=report,
         ) as growing,
     ):
         # The first seed is the rehearsal: what a function gives is known only once it has run, and is looked at before the rest.
-        subject.settle(growing([key for key in keys if key.seed == chosen_seeds[0]]))
-        records = subject.settle(growing(keys))
+        growing([key for key in keys if key.seed == chosen_seeds[0]])
+        subject.refuse_none()
+        records = growing(keys)
     study = subject.study(len(chosen_seeds))
     return Result(study=study, records=tuple(records), base=chosen_base, maximize=subject.maximize)

@@ -35,7 +35,7 @@ def confirm_choice(tuned: Tuned, subject: Subject, space: Space, growing: Growin
     if choice.variant == base:
         return tuned.noted(NOTHING_TO_CONFIRM)
     keys = [RunKey(variant, subject.condition, seed) for seed in seeds for variant in (base, choice.variant)]
-    records = subject.settle(growing(keys))
+    records = growing(keys)
     study = subject.study(len(seeds))
     result = Result(study=study, records=tuple(records), base=base, maximize=subject.maximize)
     cost = cost_of([tuned.objective.see(record) for record in records])

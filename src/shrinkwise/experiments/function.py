@@ -43,6 +43,7 @@ class FunctionSubject:
         self, train: TrainFunction, *, metric: str | None, maximize: bool | None, margin: float | None, unit: str = "half"
     ) -> None:
         _check_function(train)
+        _check_words(metric, maximize)
         self.train, self.metric, self.maximize, self.margin = train, plain_name(metric), maximize, margin
         if self.metric is not None:
             self.maximize = direction_of(self.metric, maximize)
@@ -84,6 +85,7 @@ class FunctionSubject:
 
         Raises:
             TrainingError: Runs gave different metrics.
+            DataError: Runs write a rate in different ways.
             SettingError: A setting is read by nobody, or which metric, or which direction, has to be said.
         """
         self._seen |= {record.key: record for record in records}
@@ -96,7 +98,15 @@ class FunctionSubject:
         object.__setattr__(self.objective, "metric", self.judged.metric)
         object.__setattr__(self.objective, "is_higher_better", self.judged.is_higher_better)
         check_read(seen)
-        return [self.judged.renamed(record) for record in records]
+        return [self.judged.told(record) for record in records]
+
+    def refuse_none(self) -> None:
+        """Make sure that a run ended well.
+
+        Raises:
+            TrainingError: None did.
+        """
+        judge_by(list(self._seen.values()), self.metric, self.maximize)
 
     def study(self, n_seeds: int) -> Study:
         """Return what is asked of runs on so many seeds.
@@ -125,6 +135,7 @@ class FunctionSubject:
                 "train": name_of(self.train),
                 "direction": "more is better" if judged.is_higher_better else "less is better",
                 "seeds": n_seeds,
+                **({"read as": "rates in per cent, told as shares"} if judged.in_percent else {}),
             },
             version=metadata.version("shrinkwise"),
         )
@@ -159,6 +170,13 @@ def _unit(name: str) -> str:
             f"search λ in the unit half, and hand on sw.convert(λ, 'half', {unit.name!r}, ...).value, or no penalty where λ is 0",
         )
     return unit.name
+
+
+def _check_words(metric: object, maximize: object) -> None:
+    if metric is not None and (not isinstance(metric, str) or not metric):
+        raise SettingError(f"metric is {metric!r}", "it names a metric that train(trial) returns", "give such as metric='loss'")
+    if maximize is not None and not isinstance(maximize, bool):
+        raise SettingError(f"maximize is {maximize!r}", "more is better, or it is not", "give True or False, or leave it out")
 
 
 def _check_function(train: object) -> None:

@@ -147,9 +147,9 @@ def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
         SettingError: There is none, or one stands twice.
     """
     n = whole(seeds)
-    given = range(n) if n is not None else seeds if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [None]
+    given = range(n) if n is not None else list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [None]
     read = tuple(seed for seed in map(whole, given) if seed is not None)
-    if len(read) < len(list(given)):
+    if len(read) < len(given):
         raise SettingError(f"seeds is {seeds!r}", "it is a number of seeds, or a list of whole numbers", "give such as 10")
     if not read:
         raise SettingError(f"seeds is {seeds}", "at least one is needed", "give a whole number from 1; ten is a good start")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from shrinkwise.errors import SettingError, TrainingError, did_you_mean
+from shrinkwise.errors import DataError, SettingError, TrainingError, did_you_mean
 from shrinkwise.experiments.records import Outcome, Record, Status
-from shrinkwise.experiments.returned import NUMBER
-from shrinkwise.experiments.stats.metric import METRICS, guess_direction
+from shrinkwise.experiments.returned import NUMBER, part_of
+from shrinkwise.experiments.stats.metric import METRICS, guess_direction, is_in_percent
 from shrinkwise.experiments.stats.words import listed
 
 
@@ -20,17 +21,33 @@ class Judged:
     Attributes:
         metric: Its name, without the part of the data that it was measured on.
         is_higher_better: Whether more of it is better.
+        in_percent: ``(part, name)`` of the rates that the function writes in per cent; part is ``val`` or ``test``.
     """
 
     metric: str
     is_higher_better: bool
+    in_percent: frozenset[tuple[str, str]] = frozenset()
 
-    def renamed(self, record: Record) -> Record:
-        """Give the number of a function that returns nothing but a number its name."""
-        if record.last is None or set(record.last.val) != {NUMBER}:
+    def told(self, record: Record) -> Record:
+        """Give the number of a function that returns nothing but a number its name, and tell rates as shares."""
+        if record.last is None:
             return record
-        outcome = Outcome(record.last.epoch, {self.metric: record.last.val[NUMBER]}, {self.metric: record.last.test[NUMBER]})
-        return replace(record, last=outcome)
+        outcome = self._renamed(record.last)
+        shares = replace(
+            outcome,
+            val={name: self._share("val", name, value) for name, value in outcome.val.items()},
+            test={name: self._share("test", name, value) for name, value in outcome.test.items()},
+            examples={name: self._share("test", name, rows) for name, rows in outcome.examples.items()},
+        )
+        return replace(record, last=shares)
+
+    def _renamed(self, outcome: Outcome) -> Outcome:
+        if set(outcome.val) != {NUMBER}:
+            return outcome
+        return Outcome(outcome.epoch, {self.metric: outcome.val[NUMBER]}, {self.metric: outcome.test[NUMBER]})
+
+    def _share(self, part: str, name: str, value: Any) -> Any:
+        return value / 100 if (part, name) in self.in_percent else value
 
 
 def judge_by(records: Sequence[Record], metric: str | None, maximize: bool | None) -> Judged:
@@ -44,6 +61,7 @@ def judge_by(records: Sequence[Record], metric: str | None, maximize: bool | Non
 
     Raises:
         TrainingError: Runs gave different metrics, or none ended well.
+        DataError: The metric is a rate, and runs write it as none, or some in per cent and some as a share.
         SettingError: Which metric, or which direction, has to be said.
     """
     done = [record for record in records if record.status is Status.DONE and record.last is not None]
@@ -59,19 +77,36 @@ def judge_by(records: Sequence[Record], metric: str | None, maximize: bool | Non
     names = [name for name in first.val if name in first.test] if first else []
     asked = plain_name(metric)
     name = asked or ("score" if maximize else "loss") if names == [NUMBER] else _chosen(names, asked)
-    return Judged(name, direction_of(name, maximize))
+    judged = Judged(name, direction_of(name, maximize))
+    return replace(judged, in_percent=frozenset(_in_percent(judged, [record.last for record in done if record.last])))
+
+
+def _in_percent(judged: Judged, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
+    """Yield which rates are in per cent; only of the one that is judged is it a mistake not to write it alike in all runs."""
+    for part in ("val", "test"):
+        values: dict[str, list[float]] = {}
+        for outcome in map(judged._renamed, outcomes):
+            for name, value in getattr(outcome, part).items():
+                values.setdefault(name, []).append(value)
+        for name, each in values.items():
+            try:
+                if is_in_percent(name, each):
+                    yield part, name
+            except DataError:
+                if name == judged.metric:
+                    raise
 
 
 def plain_name(metric: str | None) -> str | None:
     """Return a metric's name without the part of the data before it.
 
-    >>> plain_name("val_loss"), plain_name("accuracy"), plain_name(None)
-    ('loss', 'accuracy', None)
+    >>> plain_name("val_loss"), plain_name("validation/loss"), plain_name("accuracy"), plain_name(None)
+    ('loss', 'loss', 'accuracy', None)
     """
-    for prefix in ("val_", "val/", "eval_", "eval/"):
-        if metric and metric.startswith(prefix):
-            return metric.removeprefix(prefix)
-    return metric
+    if metric is None:
+        return None
+    part, name = part_of(metric)
+    return name if part == "val" else metric
 
 
 def direction_of(metric: str, maximize: bool | None) -> bool:

@@ -32,6 +32,8 @@ def whole(value: Any) -> int | None:
     >>> whole(3), whole(np.int64(3)), whole(2.5), whole("3"), whole(True)
     (3, 3, None, None, None)
     """
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     number = scalar(value)

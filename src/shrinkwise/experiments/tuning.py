@@ -271,6 +271,7 @@ class Tuning:
                 LocalLauncher(jobs),
                 n_all=self.n_runs,
                 check=subject.check,
+                settle=subject.settle,
                 progress=report,
             ) as growing,
         ):
@@ -288,7 +289,7 @@ class Tuning:
         def train_many(keys: Sequence[RunKey]) -> list[Record]:
             if len(records.keys() | set(keys)) > self.n_searched:
                 raise RuntimeError(f"{self.method} asks for more than {self.n_searched} trainings")
-            settled = subject.settle(growing(keys))
+            settled = growing(keys)
             records.update(zip(keys, settled, strict=True))
             return settled
 

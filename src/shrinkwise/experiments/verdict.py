@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shrinkwise.errors import DataError, SettingError, did_you_mean
+from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.foreign import as_table, measurements_of, of_our_own, read_runs, row_numbers_by_seed
 from shrinkwise.experiments.foreign_row import Columns
 from shrinkwise.experiments.records import Variant
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.stats import Measurement
 from shrinkwise.experiments.stats.margin import margin_of
-from shrinkwise.experiments.stats.metric import RATES, guess_direction, words_of
+from shrinkwise.experiments.stats.metric import guess_direction, is_in_percent
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
     measurements = measurements_of(table, columns)
     if maximize is None:
         maximize = guess_direction(metric)
-    is_in_percent = _is_in_percent(metric, measurements)
-    if is_in_percent:
+    is_percent = is_in_percent(metric, [each.metrics[metric] for each in measurements if metric in each.metrics])
+    if is_percent:
         measurements = tuple(_as_shares(each, metric) for each in measurements)
     width = margin_of(metric, margin)
     sizes = measurements[0]
@@ -99,7 +99,7 @@ def verdict(  # noqa: PLR0913  each argument names one column or one choice
             "vary": ", ".join(columns.vary),
             "paired by": seed,
             "direction": "more is better" if maximize else "less is better",
-            **({"read as": f"{metric} in per cent, told as shares"} if is_in_percent else {}),
+            **({"read as": f"{metric} in per cent, told as shares"} if is_percent else {}),
         },
     )
     return Result(
@@ -131,29 +131,6 @@ def _check_sizes(columns: Columns) -> None:
             "whether all runs share one test set, or each seed cut its own, is not known",
             "leave n_train and n_test out for one test set, or name the column that says which rows each seed was tested on",
         )
-
-
-def _is_in_percent(metric: str, measurements: Sequence[Measurement]) -> bool:
-    """Whether a rate is written in per cent.
-
-    Raises:
-        DataError: Some runs write it in per cent and some as a share.
-    """
-    if RATES.isdisjoint(words_of(metric)):
-        return False
-    values = [each.metrics[metric] for each in measurements if metric in each.metrics]
-    if wrong := [value for value in values if not 0 <= value <= 100]:
-        raise DataError(
-            f"{metric} is {wrong[0]:g}", "it is a rate, from 0 to 1 or to 100 in per cent", "mend that run, or rename it"
-        )
-    above = [value > 1 for value in values]
-    if any(above) and any(0 < value < 1 for value in values):
-        raise DataError(
-            f"{metric} lies between {min(values):g} and {max(values):g}",
-            "some runs seem to write it as a share and some in per cent",
-            "write it one way in every run",
-        )
-    return any(above)
 
 
 def _as_shares(measurement: Measurement, metric: str) -> Measurement:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from shrinkwise.errors import TrainingError
+from shrinkwise.errors import ShrinkwiseError, TrainingError, WorkerError
 from shrinkwise.experiments.execution.launch import Launch, Launcher, Train
 from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.execution.resume import Progress
@@ -21,7 +21,8 @@ class Growing:
     """Trains runs as they are asked for, keeps each record as its run ends, and never trains one twice; a context manager.
 
     A search that is asked again asks for the same runs again, so its whole path is replayed from the store: that is how it goes on
-    where it was stopped. Nothing is written before a run has ended well: a function that cannot be trained leaves no folder behind.
+    where it was stopped. In a new folder nothing is written before the first batch with a run that ended well has been settled: a
+    function that cannot be trained, or not be judged, leaves no folder behind. Whoever interrupts that batch keeps what had ended.
 
     Args:
         plan: What makes it this experiment.
@@ -29,7 +30,8 @@ class Growing:
         folder: Where records are kept; None keeps them in memory.
         launcher: In which processes they are trained.
         n_all: The most runs that will be asked for.
-        check: Called with the first record of a run that ended well, before it is kept; what it raises leaves nothing behind.
+        check: Called with the first record of a run that ended well, so that what cannot be judged ends there.
+        settle: Called with the records of every batch, before any of a first one is written; gives what is returned of them.
         progress: Called with the number of runs done and of all runs.
     """
 
@@ -42,11 +44,13 @@ class Growing:
         *,
         n_all: int,
         check: Callable[[Record], None] | None = None,
+        settle: Callable[[Sequence[Record]], list[Record]] = list,
         progress: Progress | None = None,
     ) -> None:
         self.records: dict[RunKey, Record] = {}
         self._plan, self._make_train, self._folder = plan, make_train, folder
-        self._launcher, self._n_all, self._check, self._progress = launcher, n_all, check, progress
+        self._launcher, self._n_all, self._progress = launcher, n_all, progress
+        self._check, self._settle = check, settle
         self._held: list[Record] = []
         self._open = ExitStack()
         self._store: Store | None = None
@@ -61,10 +65,14 @@ class Growing:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._open.__exit__(kind, error, trace)
+        try:
+            if error is not None and (isinstance(error, WorkerError) or not isinstance(error, ShrinkwiseError)):
+                self._write()
+        finally:
+            self._open.__exit__(kind, error, trace)
 
     def __call__(self, keys: Sequence[RunKey]) -> list[Record]:
-        """Return the records of runs in the order asked for; those that are nowhere yet are trained first.
+        """Return the settled records of runs in the order asked for; those that are nowhere yet are trained first.
 
         A run that failed is returned as such, and is trained again only by another :class:`Growing`.
 
@@ -72,6 +80,7 @@ class Growing:
             StoreError: The folder belongs to another experiment, or was begun with other versions.
             WorkerError: A process that trained died; what had ended is kept.
             TrainingError: Every run that was asked for so far failed.
+            ShrinkwiseError: What the runs gave cannot be settled.
         """
         new = [key for key in dict.fromkeys(keys) if key not in self.records]
         if self._store is not None:
@@ -84,7 +93,9 @@ class Growing:
                 self._keep(record)
                 self._report()
         self._refuse_failures()
-        return [self.records[key] for key in keys]
+        settled = self._settle([self.records[key] for key in keys])
+        self._write()
+        return settled
 
     def will_be(self, n_all: int) -> None:
         """Correct the number of runs that will be asked for: a search may end before its budget is spent."""
@@ -105,7 +116,12 @@ class Growing:
             self._check(record)
         self.records[record.key] = record
         self._held.append(record)
-        if self._store is None and not self._is_good():
+        if self._store is not None:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what is held, once a run has ended well."""
+        if not self._held or not self._is_good():
             return
         store = self._store or self._claim()
         while self._held:

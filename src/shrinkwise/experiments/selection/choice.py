@@ -104,8 +104,8 @@ class Choice:
         low: Lower end of the 90 % interval of the best λ, in the user's unit; 0 where no penalty is within it. ``high`` likewise.
         reason: Why, in one or two sentences.
         at_boundary: Whether the best lies at the end of the range that was looked at.
-        keeps_default: Whether the default is the choice: nothing is better, or what could be gained over it is less than the margin,
-            or less than half of it and within noise.
+        keeps_default: Whether the default is the choice: nothing is better, or what could be gained over it is less than the
+            margin, or less than half of it and within noise.
         curve: The expected loss over λ, at the chosen other settings, by rising λ.
         cost: What it cost.
         runs: Every run that was looked at.

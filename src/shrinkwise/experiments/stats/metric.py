@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shrinkwise.errors import SettingError
+from shrinkwise.errors import DataError, SettingError
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,31 @@ def metric_of(name: str) -> Metric:
     """
     is_rate = not RATES.isdisjoint(words_of(name))
     return METRICS.get(name, Metric(name, is_percentage=is_rate, has_relative_margin=not is_rate))
+
+
+def is_in_percent(metric: str, values: Sequence[float]) -> bool:
+    """Return whether a metric is a rate that all its values write in per cent.
+
+    Raises:
+        DataError: It is a rate and some values are none, or some write it in per cent and some as a share.
+
+    >>> is_in_percent("val_acc", [91.2, 0.0]), is_in_percent("accuracy", [0.9, 1.0]), is_in_percent("loss", [91.2])
+    (True, False, False)
+    """
+    if RATES.isdisjoint(words_of(metric)):
+        return False
+    if wrong := [value for value in values if not 0 <= value <= 100]:
+        raise DataError(
+            f"{metric} is {wrong[0]:g}", "it is a rate, from 0 to 1 or to 100 in per cent", "mend that run, or rename it"
+        )
+    above = [value > 1 for value in values]
+    if any(above) and any(0 < value < 1 for value in values):
+        raise DataError(
+            f"{metric} lies between {min(values):g} and {max(values):g}",
+            "some runs seem to write it as a share and some in per cent",
+            "write it one way in every run",
+        )
+    return any(above)
 
 
 def guess_direction(metric: str) -> bool:
