@@ -283,6 +283,9 @@ def write(contests: Sequence[Mapping[str, Any]], advice: Sequence[Mapping[str, A
         for a in advice
     ]
     lines += ["", f"Signs that agree where |t| > 2: {sum(a['agrees'] for a in advice)} of {len(advice)}.", ""]
+    clear = [a for a in advice if abs(a["change"]) > 2 * a["error"]]
+    agreeing = sum(a["agrees"] for a in clear)
+    lines += [f"Of those, where the retrained change is itself more than two standard errors: {agreeing} of {len(clear)}.", ""]
     (RESULTS / "table.md").write_text("\n".join(lines))
     (RESULTS / "environment.json").write_text(json.dumps(describe(), indent=2) + "\n")
 

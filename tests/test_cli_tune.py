@@ -121,7 +121,9 @@ def test_data_are_tuned_with_the_flags_of_compare(capfd):
     command = document["experiment"]["command"]
     assert command.startswith("shrinkwise tune --data digits --classes 0-1 --label-noise 0.2")
     assert "--around 0.01" in command
-    assert "and then 4 more to confirm the choice on 2 fresh seeds." in err
+    assert (
+        "and then 4 more to confirm the choice on 2 fresh seeds (fewer than 6 fresh seeds give an interval and no verdict)." in err
+    )
     assert (document["confirmation"] is None) == document["choice"]["keeps_default"]
 
 
@@ -236,7 +238,7 @@ MISTAKES = {
     "a function that is none": ("tune own_train:size", ["own_train:size is a int", "cannot be called with a trial"]),
     "a function that is absent": ("tune own_train:trian", ["own_train has no 'trian'", "Did you mean 'train'?"]),
     "a module that is absent": ("tune own_trian:train", ["no module 'own_trian'", "Did you mean 'own_train'?"]),
-    "a file of Python": (
+    "a file of Python without a function": (
         "tune own_train.py",
         ["'own_train.py' is neither a TOML file nor a training function", "package.module:train"],
     ),
@@ -272,6 +274,39 @@ def test_all_mistakes_are_said_at_once(capfd):
         assert said in err
     _, _, err = shrinkwise("tune own_train:train --epochs 3 --optimizer adam --seeds 0", capfd)
     assert [said in err for said in ("--epochs is", "--optimizer is", "seeds is '0'")] == [True] * 3
+
+
+def test_a_file_may_be_named_as_people_see_it(capfd, folder):
+    (folder / "deep").mkdir()
+    (folder / "deep" / "own_deep.py").write_text(TRAIN)
+    assert shrinkwise("tune own_train.py:train --seeds 2 --budget 3 --jobs 1 --out a", capfd)[0] == 0
+    assert shrinkwise("tune deep/own_deep.py:train --seeds 2 --budget 3 --jobs 1 --out b", capfd)[0] == 0
+    assert "own_train.py:train raised an error: TypeError: train() missing" in shrinkwise("audit own_train.py:train", capfd)[2]
+    for name in ("deep", "deep.own_deep"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("method", ["search", "sweep"])
+def test_what_is_there_already_is_shown_without_a_word_of_time(method, capfd):
+    line = f"tune own_train:train --seeds 2 --budget 6 --method {method} --jobs 1 --out a --json"
+    code, first, err = shrinkwise(line, capfd)
+    assert code == 0
+    assert " s left" in err
+    code, again, err = shrinkwise(line, capfd)
+    assert code == 0
+    assert json.loads(again)["choice"] == json.loads(first)["choice"]
+    assert "which holds some already" in err
+    assert " s left" not in err
+
+
+def test_why_a_confirmation_failed_is_said(capfd, folder):
+    (folder / "own_train.py").write_text(
+        TRAIN.replace('    print("training", trial.seed)', "    assert trial.seed < 2, 'no such seed'")
+    )
+    code, out, err = shrinkwise("tune own_train:train --seeds 2 --budget 6 --jobs 1 --confirm 2", capfd)
+    assert code == 0
+    assert "4 of 10 runs failed: AssertionError: no such seed" in err
+    assert "which could not be compared with the default on fresh seeds" in " ".join(out.split())
 
 
 def test_a_setting_that_nobody_reads_is_said(capfd):

@@ -30,6 +30,7 @@ from shrinkwise.experiments.execution.codec import decode, encode
 from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.identity import optimizer_identity
 from shrinkwise.experiments.models import MLPFactory
+from shrinkwise.experiments.own_code import code_of
 from shrinkwise.experiments.records import Record, RunKey, Status, Variant
 from small import fingerprints, small_experiment
 

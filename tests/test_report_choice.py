@@ -21,7 +21,7 @@ from shrinkwise.experiments.report.choosing.view import axis_range, choice_view,
 from shrinkwise.experiments.report.choosing.words import facts, sentence
 from shrinkwise.experiments.selection.choice import Cost
 from shrinkwise.experiments.selection.layers import VerifiedStep
-from shrinkwise.experiments.stats.answer import Estimate
+from shrinkwise.experiments.stats.answer import Estimate, Finding
 from shrinkwise.experiments.stats.two_models import TwoModels
 from test_report_page import BROWSER, FLAGS, Dom, charts_of
 
@@ -54,7 +54,7 @@ def test_page_is_whole_and_fetches_nothing(name):
     sample, html = make(name)
     dom = Dom(html)
     text = in_words(html)
-    assert sentence(sample.choice) in text
+    assert sentence(sample.choice, sample.beside.get("confirmation")) in text
     assert sample.choice.reason in text
     assert all(note in text for note in sample.choice.notes)
     assert not [address for address in dom.fetched if not address.startswith("data:")]
@@ -149,7 +149,7 @@ def test_page_labels_two_models_as_such():
     two = TwoModels("accuracy", Estimate(0.02, 0.005, 0.035, 0.95, 360, "paired t over test rows"))
     sample = samples.kept()
     text = in_words(choice_page(sample.choice, sample.study, two_models=two))
-    assert "These two models only: accuracy differs by 2.0 points" in text
+    assert "These two models only: the choice has 2.0 points more accuracy than the default" in text
     assert "not of other seeds" in text
 
 
@@ -327,7 +327,7 @@ def test_terminal_says_it_all_within_its_width(name, width):
     sample = samples.SAMPLES[name]()
     text = printed(sample, width)
     assert max(map(len, text.splitlines())) <= width
-    assert sentence(sample.choice).split("; ")[0] in " ".join(text.split())
+    assert sentence(sample.choice, sample.beside.get("confirmation")).split("; ")[0] in " ".join(text.split())
     assert sample.choice.path == () or f"{len(sample.choice.path)} " in text
     for line in sample.beside.get("layers", ()):
         assert line.name[:20] in text
@@ -389,6 +389,33 @@ def test_figure_shows_every_run_and_both_marks():
 )
 def test_the_sentence(changes, said):
     assert sentence(replace(samples.searched(), **changes)) == said
+
+
+@pytest.mark.parametrize(
+    ("finding", "said"),
+    [
+        (Finding.HELPS, "Take l2 = 0.0178; 90 % interval of the best: 0.0056 to 0.056."),
+        (Finding.HURTS, "Best on validation rows is l2 = 0.0178, which hurts on 10 fresh seeds; 90 %"),
+        (Finding.EQUIVALENT, "which is equivalent to the default on 10 fresh seeds; 90 %"),
+        (Finding.INCONCLUSIVE, "which is not confirmed on 10 fresh seeds; 90 %"),
+        (None, "which could not be compared with the default on fresh seeds; 90 %"),
+    ],
+)
+def test_the_sentence_does_not_contradict_the_confirmation(finding, said):
+    made = samples.confirmation()
+    found = tuple(replace(each, finding=finding) for each in made.answer.comparisons) if finding else ()
+    confirmation = replace(made, answer=replace(made.answer, comparisons=found))
+    assert said in sentence(samples.searched(), confirmation)
+    assert said in in_words(choice_page(samples.searched(), samples.STUDY, confirmation=confirmation))
+
+
+def test_a_metric_of_a_long_name_leaves_the_numbers_their_room():
+    choice = replace(samples.searched(), metric="cross_validated_negative_log_likelihood_of_the_words")
+    text = printed(samples.Sample(choice, samples.STUDY, {}), 80)
+    rows = [line for line in text.splitlines() if "▇" in line]
+    assert rows
+    assert not any("…" in line for line in text.splitlines())
+    assert "chosen" in text
 
 
 def test_facts_leave_out_what_is_unknown():

@@ -89,6 +89,7 @@ def test_no_run_is_pruned_by_its_early_epochs(any_number, few, constant):
     [
         (lambda trial: trial.report("0.3 %"), "trial.report was given str"),
         (lambda trial: trial.report(None), "trial.report was given NoneType"),
+        (lambda trial: trial.report(torch.zeros(2)), "trial.report was given Tensor"),
         (lambda trial: trial.constant(0), "trial.constant was given 0"),
         (lambda trial: trial.constant("log 5"), "trial.constant was given 'log 5'"),
     ],
@@ -112,6 +113,8 @@ def test_a_report_that_is_no_number_is_said(call, said):
         ({"loss": 9, "accuracy": 0.5, "val_loss": 1}, {"loss": 1, "accuracy": 0.5}, {"loss": 1, "accuracy": 0.5}),
         ({"test_loss": 2}, {"loss": 2}, {"loss": 2}),
         ({"loss": 1, "test_accuracy": np.array([True, False])}, {"loss": 1}, {"accuracy": 0.5}),
+        ({"loss": 1, "test_hit": torch.tensor([0.0, 1.0], dtype=torch.bfloat16)}, {"loss": 1}, {"hit": 0.5}),
+        ({"loss": 1, "train_loss": [3.0, 2.0]}, {"loss": 1}, {"loss": 1}),
     ],
 )
 def test_names_say_on_which_rows_a_metric_was_measured(returned, val, test):
@@ -124,6 +127,22 @@ def test_what_is_no_number_is_one_message(returned, said):
     with pytest.raises(TrainingError, match=said) as caught:
         run(lambda trial: returned)
     assert "eturn a number, or a mapping of numbers" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss", "eval/loss"])
+def test_an_array_of_other_than_test_rows_is_refused(name):
+    with pytest.raises(
+        TrainingError, match=rf"gives {name} as 2 values for l2=0\.1 \+ dropout=0\.5 with seed 3: .*call it test_loss"
+    ):
+        run(lambda trial: {name: np.zeros(2)})
+
+
+@pytest.mark.parametrize(
+    "kind", [np.float32, np.array, torch.tensor, lambda x: torch.tensor([x]), lambda x: torch.tensor(x).bfloat16()]
+)
+def test_what_a_constant_gives_is_read_as_a_report_is(kind):
+    trial = trial_of([kind(1.5)] * 10, kind(1.5))
+    assert (trial.constant_loss, trial.has_collapsed) == (1.5, True)
 
 
 def raises(trial):
@@ -152,6 +171,8 @@ def pruned(values, constant, returned):
     [
         (lambda trial: 0.5, Status.DONE, ""),
         (lambda trial: math.nan, Status.DIVERGED, r"gives nan"),
+        (lambda trial: 10**400, Status.DIVERGED, r"gives inf"),
+        (lambda trial: trial.report(10**400), Status.DIVERGED, "not finite"),
         (lambda trial: {"val_loss": 1.0, "test_loss": math.inf}, Status.DIVERGED, "loss on test rows is inf"),
         (raises, Status.FAILED, r"^ValueError: out of order \(test_trial.py:\d+\)$"),
         (leaves, Status.FAILED, r"^SystemExit: 3"),
@@ -173,9 +194,10 @@ def test_how_a_run_ends_is_its_status(train, status, message):
 
 
 def test_collapse_is_told_by_what_a_constant_gives():
-    assert run(pruned([1.6] * 3, 1.6, 1.6)).collapsed
-    assert not run(pruned([1.6] * 3, None, 1.6)).collapsed
-    assert not run(pruned([1.6, 1.2], 1.6, 1.2)).collapsed
+    assert run(pruned([1.6] * 10, 1.6, 1.6)).collapsed
+    assert not run(pruned([1.6] * 10, None, 1.6)).collapsed
+    assert not run(pruned([1.6] * 9 + [1.2], 1.6, 1.2)).collapsed
+    assert not run(pruned([1.2] + [9.0] * 20, 1.6, 9.0)).collapsed, "it overfitted"
 
 
 def test_a_record_of_a_function_survives_its_code():

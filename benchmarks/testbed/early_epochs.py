@@ -67,6 +67,11 @@ class Task:
         """Which λ has the least mean validation loss at the end."""
         return int(self.val[:, :, -1].mean(axis=1).argmin())
 
+    @property
+    def judged(self) -> str:
+        """Say by which seeds picks are judged."""
+        return f"{self.judges[0]}-{self.judges[-1]}" + (" (those that chose)" if self.judges == ORACLE_SEEDS else "")
+
     def leader(self, epoch: int) -> int:
         """Return which λ has the least mean validation loss after an epoch, counted from 1."""
         return int(self.val[:, :, epoch - 1].mean(axis=1).argmin())
@@ -123,7 +128,7 @@ def page(found: Sequence[Task]) -> str:
             f"{ORACLE_LAMS[task.leader(early)]:.2g}",
             f"{task.gap(early):.1f}",
             *(f"{value:.1f}" for value in columns[-1]),
-            f"{task.judges[0]}-{task.judges[-1]}" + (" (those that chose)" if task.judges == ORACLE_SEEDS else ""),
+            task.judged,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     means = (f"**{value:.1f}**" for value in np.mean(columns, axis=0))

@@ -50,19 +50,23 @@ class _Log:
     def __init__(self, console: Console, folder: Path, *, is_most: bool) -> None:
         self.console, self.folder, self.is_most = console, folder, is_most
         self.n_before: int | None = None
-        self.n_said = 0
+        self.n_last = self.n_said = 0
         self.begun = 0.0
 
     def __call__(self, n_done: int, n_all: int) -> None:
         if self.n_before is None:
             self.n_before, self.begun = n_done, time.monotonic()
             self.console.print(self._beginning(n_done, n_all), markup=False)
+        elif n_done > self.n_last + 1:
+            # Runs end one by one: several at once were there already, and say nothing of how long one takes.
+            self.n_before += n_done - self.n_last
         elif n_done > max(self.n_said, self.n_before) and not self.console.is_terminal and _is_told(n_done, n_all):
             each_s = (time.monotonic() - self.begun) / (n_done - self.n_before)
             most = "at most" if self.is_most else "about"
             left = f", {most} {each_s * (n_all - n_done):.0f} s left" if n_done < n_all else ""
             self.console.print(f"{n_done} of {n_all} runs done{left}", markup=False)
             self.n_said = n_done
+        self.n_last = n_done
 
     def _beginning(self, n_done: int, n_all: int) -> str:
         if self.is_most:

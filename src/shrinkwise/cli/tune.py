@@ -109,4 +109,4 @@ def _print(tuned: Tuned, page: Path, command: Output) -> None:
 
         tuned.show(Console(highlight=False))
     note(f"Report: {page}")
-    say_reasons(tuned.records)
+    say_reasons(tuned.trained)

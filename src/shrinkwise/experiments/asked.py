@@ -10,6 +10,7 @@ from typing import Any
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.grid import read_variant
 from shrinkwise.experiments.records import Setting
+from shrinkwise.experiments.scalars import scalar, whole
 from shrinkwise.experiments.selection import Space
 
 LEAST_BUDGET = 3
@@ -32,6 +33,9 @@ class Range:
     high: float | None
 
     def __post_init__(self) -> None:
+        for name in ("around", "low", "high"):
+            # What is no number stays as it is, and is refused beneath.
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         if self.around is not None and not (_is_number(self.around) and 0 <= self.around < math.inf):
             raise SettingError(
                 f"around is {self.around!r}", "a strength is a finite number and never negative", "give 0 or a positive number"
@@ -87,6 +91,7 @@ def read_space(
     Raises:
         SettingError: A setting is searched twice, has no values, or one that is out of range.
     """
+    _check_names(name, also)
     others = {other: _values(other, given, fixed.get(other)) for other, given in (also or {}).items()}
     if name in others:
         raise SettingError(
@@ -126,13 +131,14 @@ def read_budget(budget: int | None, n_seeds: int) -> int:
     """
     if budget is None:
         return max(RUNS_PER_SEED * n_seeds, LEAST_BUDGET)
-    if not isinstance(budget, int) or isinstance(budget, bool) or budget < LEAST_BUDGET:
+    n = whole(budget)
+    if n is None or n < LEAST_BUDGET:
         raise SettingError(
             f"budget is {budget!r}",
             f"it counts trainings, and a curve over λ takes at least {LEAST_BUDGET}",
             f"give such as budget={RUNS_PER_SEED * n_seeds}, four for each of {n_seeds} seeds",
         )
-    return budget
+    return n
 
 
 def read_count(name: str, value: Any) -> int:
@@ -141,9 +147,10 @@ def read_count(name: str, value: Any) -> int:
     Raises:
         SettingError: It is none.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    n = whole(value)
+    if n is None or n < 0:
         raise SettingError(f"{name} is {value!r}", "it is a number of seeds", "give 0 or a positive whole number")
-    return value
+    return n
 
 
 def _values(name: str, given: Iterable[Setting] | Setting, own: Setting | None) -> tuple[Setting, ...]:
@@ -156,6 +163,25 @@ def _values(name: str, given: Iterable[Setting] | Setting, own: Setting | None) 
     if own is None:
         return tuple(values)
     return (own, *(value for value in values if value != own))
+
+
+def _check_names(name: object, also: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise SettingError(
+            f"name is {name!r}", "it is the setting that holds λ, as train(trial) reads it", "give such as name='l2'"
+        )
+    if also is not None and not (isinstance(also, Mapping) and all(isinstance(other, str) for other in also)):
+        raise SettingError(
+            f"also is {also!r}", "it maps settings to the values that they may have", "give such as also={'lr': [0.1, 0.5]}"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy or a framework's own as one of Python, a float32 as it is written: 1e-4 and not 9.9999997e-5."""
+    if not hasattr(value, "item"):
+        return value
+    number = scalar(value)
+    return value if number is None else float(f"{number:.7g}") if "float32" in str(getattr(value, "dtype", "")) else number
 
 
 def _is_number(value: object) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shrinkwise.experiments.execution import Growing
-from shrinkwise.experiments.records import Record, RunKey, Status
+from shrinkwise.experiments.records import Record, RunKey, Status, short
 from shrinkwise.experiments.result import Result
 from shrinkwise.experiments.selection import Space
 from shrinkwise.experiments.selection.choosing import cost_of
@@ -42,13 +42,18 @@ def confirm_choice(tuned: Tuned, subject: Subject, space: Space, growing: Growin
     tuned = replace(tuned, confirmation=result, confirmation_cost=cost)
     if len(seeds) > 1:
         return tuned
-    found = _over_rows(records, study)
+    found = _over_rows(records, study, _named(space))
     if isinstance(found, str):
         return tuned.noted(found)
     return replace(tuned, two_models=found).noted(found.sentence)
 
 
-def _over_rows(records: Sequence[Record], study: Study) -> TwoModels | str:
+def _named(space: Space) -> str:
+    base = space.default_variant
+    return ", ".join([f"λ={short(space.default)}", *(f"{name}={short(base[name])}" for name in space.others)])
+
+
+def _over_rows(records: Sequence[Record], study: Study, name: str) -> TwoModels | str:
     """Compare the two models row by row, or say why that cannot be."""
     base, ours = records
     metric = study.primary_metric
@@ -57,4 +62,4 @@ def _over_rows(records: Sequence[Record], study: Study) -> TwoModels | str:
     theirs, own = (by_row(record.outcome(study.select)).get(metric) for record in (base, ours))
     if theirs is None or own is None or len(own) < 2:
         return f"With one run each an interval needs {metric} on each test row, which is not known here."
-    return two_models(metric, own, theirs)
+    return two_models(metric, own, theirs, name)

@@ -49,7 +49,7 @@ class Experiment:
         lr: Learning rates among which each variant, within each condition, is given its own best on validation loss before variants
             are compared; None leaves the optimiser's.
         epochs: Passes over the training rows; the same for every variant.
-        seeds: A number of seeds, or the seeds.
+        seeds: A number of seeds, or the seeds; ten if left out. A tuning takes those that are given, too.
         batch_size: Rows of one optimiser step.
         unit: ``half`` (mean loss + λ/2·Σw²), ``sum`` (λ·Σw²) or ``per_sample`` (λ/(2N)·Σw²).
         apply_to: ``weights`` (matrices and filters) or ``all`` (biases and every other parameter too).
@@ -77,7 +77,7 @@ class Experiment:
         optimizer: OptimizerFactory | None = None,
         lr: float | Sequence[float] | None = None,
         epochs: int = 30,
-        seeds: int | Sequence[int] = 10,
+        seeds: int | Sequence[int] | None = None,
         batch_size: int = 64,
         unit: str = "half",
         apply_to: ApplyTo = "weights",
@@ -95,7 +95,7 @@ class Experiment:
         self.base = read_base(base, self.variants)
         self.rates = read_rates(lr, self.variants)
         self.conditions = read_conditions(conditions)
-        self.seeds = read_seeds(seeds)
+        self.seeds, self.has_own_seeds = read_seeds(10 if seeds is None else seeds), seeds is not None
         _check_counts(epochs=epochs, batch_size=batch_size, threads=threads)
         _check_choice("select", select, SELECTIONS)
         self.metric = metric or metric_names(self.dataset.task)[0]
@@ -212,7 +212,7 @@ def _check_counts(**counts: int) -> None:
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise SettingError(f"{name} is {value!r}", f"{name} is one of {', '.join(choices)} here", did_you_mean(value, choices))
+        raise SettingError(f"{name} is {value!r}", f"{name} is one of {', '.join(choices)} here", did_you_mean(str(value), choices))
 
 
 def _penalty_unit(name: str) -> str:

@@ -146,8 +146,8 @@ def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         SettingError: There is none, or one stands twice.
     """
-    n = whole(seeds)
-    given = range(n) if n is not None else list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [None]
+    n, many = whole(seeds), isinstance(seeds, Iterable) and not isinstance(seeds, str)
+    given: list[object] = list(range(n)) if n is not None else list(seeds) if many else [seeds]  # type: ignore[arg-type]
     read = tuple(seed for seed in map(whole, given) if seed is not None)
     if len(read) < len(given):
         raise SettingError(f"seeds is {seeds!r}", "it is a number of seeds, or a list of whole numbers", "give such as 10")

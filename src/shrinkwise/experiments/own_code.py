@@ -7,6 +7,7 @@ import functools
 import inspect
 import sys
 import textwrap
+from collections import deque
 from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
@@ -17,7 +18,8 @@ from torch import Tensor
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _SETS = (set, frozenset)
-_HOLDERS = frozenset(["builtins", "types", "argparse", "collections", "datetime", "decimal", "enum", "fractions", "pathlib"])
+_TOLD = frozenset(["datetime", "decimal", "fractions", "pathlib"])
+_HOLDERS = _TOLD | {"builtins", "types", "argparse", "collections"}
 """Modules of Python's own whose objects hold what somebody put there; a logger, a lock or a file says nothing of a training."""
 
 
@@ -72,7 +74,7 @@ class _Walk:
             yield repr(thing).encode()
         elif isinstance(thing, Tensor | np.ndarray):
             yield _array(thing)
-        elif isinstance(thing, list | tuple | set | frozenset | Mapping):
+        elif isinstance(thing, list | tuple | deque | set | frozenset | Mapping):
             yield from self._inside(thing)
         elif id(thing) not in self.seen:
             self.seen[id(thing)] = thing
@@ -133,6 +135,10 @@ class _Walk:
 
     def _instance(self, thing: Any) -> Iterator[bytes]:
         yield from self.parts(type(thing))
+        if _root(thing) in _TOLD:
+            # What stands in such an object beside what it says of itself is a cache.
+            yield repr(thing).encode()
+            return
         slots = [name for kind in type(thing).__mro__ for name in _slots(kind) if hasattr(thing, name)]
         held = {name: getattr(thing, name) for name in slots} | getattr(thing, "__dict__", {})
         if held:
@@ -150,8 +156,12 @@ def _is_own(value: object, module: str | None) -> bool:
         return False
     if isinstance(value, functools.partial):
         return True
-    root = type(value).__module__.partition(".")[0]
+    root = _root(value)
     return root in _HOLDERS or root not in sys.stdlib_module_names
+
+
+def _root(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 def _slots(kind: type) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class Subject(Protocol):
 
 
 class ExperimentSubject:
-    """An experiment: its data, network, optimiser and epochs, its base without l2, and its only condition.
+    """An experiment: its data, network, optimiser and epochs, its base without l2, its only condition and learning rate.
 
     Args:
         experiment: What is tuned.
@@ -114,10 +114,13 @@ class ExperimentSubject:
             )
         known = metric_names(experiment.dataset.task)
         if metric is not None and metric not in known:
-            raise SettingError(f"metric is {metric!r}", f"metric is one of {', '.join(known)} here", did_you_mean(metric, known))
+            raise SettingError(
+                f"metric is {metric!r}", f"metric is one of {', '.join(known)} here", did_you_mean(str(metric), known)
+            )
         self.experiment, self.metric, self.name = experiment, metric, experiment.dataset.name
         self.unit, (self.condition,) = experiment.recipe.unit, experiment.conditions
-        self.fixed: Mapping[str, Setting] = {name: value for name, value in experiment.base.items() if name != "l2"}
+        rate = {"lr": experiment.rates[0]} if len(experiment.rates) == 1 else {}
+        self.fixed: Mapping[str, Setting] = {**{name: value for name, value in experiment.base.items() if name != "l2"}, **rate}
         chosen_by = metric or "loss"
         self.objective = Objective(chosen_by, bool(METRICS[chosen_by].is_higher_better), experiment.select)
         self._made: Rehearsal | None = None

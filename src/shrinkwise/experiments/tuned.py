@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shrinkwise.experiments.records import Record, Variant
+from shrinkwise.experiments.records import Record, Status, Variant
 from shrinkwise.experiments.report import runs_frame
 from shrinkwise.experiments.result import Result, check_free, write
 from shrinkwise.experiments.selection import Choice, Cost, CurvePoint, LayerSensitivity, LayerStrength, Objective
@@ -90,6 +90,16 @@ class Tuned:
         """What the choice cost."""
         return self.choice.cost
 
+    @property
+    def failures(self) -> tuple[Record, ...]:
+        """The records of runs, of search and confirmation, in which a user's code raised an error; a resume trains them again."""
+        return tuple(record for record in self.trained if record.status is Status.FAILED)
+
+    @property
+    def trained(self) -> tuple[Record, ...]:
+        """The records of search and confirmation."""
+        return self.records + (self.confirmation.records if self.confirmation else ())
+
     def noted(self, *notes: str) -> Tuned:
         """Return the same with further notes: what a reader must know beside the choice."""
         return replace(self, choice=replace(self.choice, notes=(*self.choice.notes, *notes)))
@@ -110,7 +120,7 @@ class Tuned:
 
         from shrinkwise.experiments.report.choosing import show_choice
 
-        show_choice(self.choice, self.study, console=console or Console(), **self._beside)
+        show_choice(self.choice, self.study, console=console or Console(), **self._in_words)
 
     def plot(self) -> Figure:
         """Return a figure for a paper: the curve, its band, and every run."""
@@ -149,7 +159,7 @@ class Tuned:
     def _page(self) -> str:
         from shrinkwise.experiments.report.choosing import choice_page
 
-        return choice_page(self.choice, self.study, **self._beside)
+        return choice_page(self.choice, self.study, **self._in_words)
 
     @property
     def _beside(self) -> dict[str, Any]:
@@ -161,6 +171,12 @@ class Tuned:
             "sensitivities": self.sensitivities,
             "prices": {name: cost for name, cost in prices.items() if cost is not None},
         }
+
+    @property
+    def _in_words(self) -> dict[str, Any]:
+        """What is shown beside the choice: of one run each not a comparison of seeds, which one seed cannot be."""
+        is_single = self.confirmation is not None and len({record.key.seed for record in self.confirmation.records}) == 1
+        return self._beside | ({"confirmation": None} if is_single else {})
 
     def __repr__(self) -> str:
         return f"Tuned(lam={self.lam:g}, {self.reason!r})"

@@ -19,11 +19,14 @@ from shrinkwise.experiments.looking import Look, afforded, look_at_choice, read_
 from shrinkwise.experiments.progress import shown
 from shrinkwise.experiments.records import Record, RunKey, Setting
 from shrinkwise.experiments.selection import Choice, Space, Step
+from shrinkwise.experiments.stats.flips import floor_of_seeds
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.stats.words import counted
 from shrinkwise.experiments.subject import ExperimentSubject, Subject
 from shrinkwise.experiments.training import TrainFunction
 from shrinkwise.experiments.tuned import Tuned
+
+N_SEEDS = 8
 
 OnStep = Callable[[Step], None]
 """Called after each round of a search."""
@@ -34,7 +37,7 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
     *,
     around: float | None = None,
     budget: int | None = None,
-    seeds: int | Sequence[int] = 8,
+    seeds: int | Sequence[int] | None = None,
     method: str = "search",
     low: float | None = None,
     high: float | None = None,
@@ -55,11 +58,11 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
     """Choose λ on validation data by full-length runs, or find that nothing beyond noise is to be gained over the default.
 
     Args:
-        subject: An :class:`Experiment` with one condition, whose base says every other setting; or ``train(trial)``, as
-            :func:`compare` takes it.
+        subject: An :class:`Experiment` with one condition, whose base says every other setting (its other variants play no part);
+            or ``train(trial)``, as :func:`compare` takes it.
         around: The default λ, which is kept unless more can be shown, and where the search starts; none at all if left out.
         budget: Most trainings in all; four a seed if left out. A confirmation and a verification come on top.
-        seeds: A number of seeds, or the seeds.
+        seeds: A number of seeds, or the seeds; if left out, those that an experiment was given, or else eight.
         method: ``search`` (λs one after another), ``sweep`` (a grid), ``evidence`` (per layer) or ``prior`` (nothing is trained).
         low: Least λ to look at; none at all is always looked at. The range is extended where the best lies at its end.
         high: Largest λ to look at.
@@ -110,7 +113,8 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
         unit=unit,
         name=name,
     )
-    return tuning.run(out, jobs=jobs, progress=progress)
+    with shown(progress, tuning.cost_words) as report:
+        return tuning.run(out, jobs=jobs, progress=report or False)
 
 
 class Tuning:
@@ -134,7 +138,7 @@ class Tuning:
         *,
         around: float | None = None,
         budget: int | None = None,
-        seeds: int | Sequence[int] = 8,
+        seeds: int | Sequence[int] | None = None,
         method: str = "search",
         low: float | None = None,
         high: float | None = None,
@@ -151,7 +155,7 @@ class Tuning:
     ) -> None:
         check_method(method, rule)
         self.method, self.rule = method, rule
-        self.seeds = read_seeds(seeds)
+        self.seeds = _seeds_of(subject) if seeds is None else read_seeds(seeds)
         self.budget = read_budget(budget, len(self.seeds))
         self.fresh = tuple(range(max(self.seeds) + 1, max(self.seeds) + 1 + read_count("confirm", confirm)))
         span = Range(around, low, high)
@@ -159,6 +163,7 @@ class Tuning:
         self.subject: Subject
         if isinstance(subject, Experiment):
             _check_is_an_experiments_own(subject, maximize=maximize, unit=unit, name=name)
+            _check_one_rate(subject, also)
             self.subject = self._of_experiment(subject, metric, span)
         else:
             if method == "evidence":
@@ -225,8 +230,8 @@ class Tuning:
     def cost_words(self) -> str:
         """What it will cost, to be said before it starts.
 
-        >>> Tuning(lambda trial: trial["l2"], confirm=3).cost_words
-        'At most 32 trainings of 8 seeds, and then 6 more to confirm the choice on 3 fresh seeds.'
+        >>> Tuning(lambda trial: trial["l2"], confirm=6).cost_words
+        'At most 32 trainings of 8 seeds, and then 12 more to confirm the choice on 6 fresh seeds.'
         """
         words = f"At most {counted(self.budget, 'training')} of {counted(len(self.seeds), 'seed')}"
         if self.subject.looked_at:
@@ -236,6 +241,8 @@ class Tuning:
         if self.fresh:
             seeds = counted(len(self.fresh), "fresh seed")
             words += f", and then {2 * len(self.fresh)} more to confirm the choice on {seeds}"
+            if 1 < len(self.fresh) < (least := floor_of_seeds(1)):
+                words += f" (fewer than {least} fresh seeds give an interval and no verdict)"
         if self.look.is_verified:
             words += ", and one more for each clear advice on a layer and seed, to verify it"
         return f"{words}."
@@ -317,6 +324,25 @@ class Tuning:
         )
         study = subject.study(choice.cost.seeds)
         return Tuned(subject.finished(choice), study, tuple(records.values()), objective, layers=subject.told((), choice))
+
+
+def _seeds_of(subject: Experiment | TrainFunction) -> tuple[int, ...]:
+    return subject.seeds if isinstance(subject, Experiment) and subject.has_own_seeds else read_seeds(N_SEEDS)
+
+
+def _check_one_rate(experiment: Experiment, also: object) -> None:
+    """Make sure that the learning rate of the default is known.
+
+    Raises:
+        SettingError: The experiment has several, and none of them is said to be the default's.
+    """
+    if len(experiment.rates) > 1 and not (isinstance(also, Mapping) and "lr" in also):
+        rates = ", ".join(f"{rate:g}" for rate in experiment.rates)
+        raise SettingError(
+            f"the experiment has the learning rates {rates}",
+            "λ is searched together with them, and which of them the default has is not known",
+            f"list them with the default's first: also={{'lr': [{rates}]}}",
+        )
 
 
 def _method(name: str) -> Callable[..., Choice]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import URL, Column, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, delete, insert, select
 from sqlalchemy.exc import DatabaseError
@@ -140,7 +140,7 @@ class Store:
         """Return the records of these runs that are there, in the order of ``keys``."""
         names = [encode_key(key) for key in keys]
         asked = list(dict.fromkeys(names))
-        rows = {}
+        rows: dict[str, Any] = {}
         with self._translated(), self._engine.connect() as connection:
             for first in range(0, len(asked), _MOST_NAMES):
                 wanted = _RECORDS.c.key.in_(asked[first : first + _MOST_NAMES])

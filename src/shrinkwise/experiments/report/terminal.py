@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from shrinkwise.errors import MissingExtraError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _STYLES = {Finding.HELPS: "bold green", Finding.HURTS: "bold red", Finding.EQUIVALENT: "cyan", Finding.INCONCLUSIVE: "yellow"}
 _WIDTH_OF_ALL_COLUMNS = 92
+_LONGEST_TITLE = 16
 
 
 def show(answer: Answer, study: Study, console: Console | None = None) -> None:
@@ -67,12 +69,12 @@ def _table(answer: Answer, study: Study, lines: tuple[Line, ...], width: int) ->
     has_norm = is_wide and any(line.norm != NOTHING for line in lines)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("variant", overflow="fold")
-    table.add_column(Text(scales[0].title), justify="right", min_width=12)
+    table.add_column(Text(folded(scales[0].title)), justify="right", min_width=12)
     table.add_column(Text(f"vs base{unit}\n{level_of(answer)} interval"), justify="right", no_wrap=True)
     if is_wide:
         table.add_column("seeds\nwon", justify="right")
     for scale in scales[1:]:
-        table.add_column(Text(f"{scale.title}\nvs base"), justify="right", no_wrap=True)
+        table.add_column(Text(f"{folded(scale.title)}\nvs base"), justify="right", no_wrap=True)
     if has_norm:
         table.add_column("weight\nnorm", justify="right")
     table.add_column("finding\np (Holm)", no_wrap=True)
@@ -84,6 +86,20 @@ def _table(answer: Answer, study: Study, lines: tuple[Line, ...], width: int) ->
         texts += [Text(line.norm)] if has_norm else []
         table.add_row(*texts, _finding(line))
     return table
+
+
+def folded(title: str) -> str:
+    """Break the title of a column where a long name of a metric has a joint, so that numbers beside it keep their room.
+
+    >>> folded("validation macro_balanced_accuracy, %").splitlines()
+    ['validation', 'macro_balanced_', 'accuracy, %']
+    """
+    lines = [""]
+    for piece in re.findall(r"[^\s_/.-]*[\s_/.-]*", title):
+        if lines[-1] and len((lines[-1] + piece).rstrip()) > _LONGEST_TITLE:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip(" ") for line in lines)
 
 
 def _two(first: str, second: str) -> Text:

@@ -55,7 +55,7 @@ def reason(belief: Belief, grounds: Grounds) -> str:
     gain, default = grounds.gain, _named(belief, belief.index(belief.space.default_variant))
     mean, low, high = (_amount(belief, value, metric) for value in gain)
     between = f"90 % interval {low} to {high}"
-    if belief.space.default_variant in belief.cut or gain.high >= WORST:
+    if gain.low > 0 and (belief.space.default_variant in belief.cut or gain.high >= WORST):
         mean, between = f"at least {low}", "losses so far above the best are not told apart"
     within = f"is the strongest within one standard error of {least}"
     if grounds.keeps:

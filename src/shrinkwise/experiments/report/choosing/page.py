@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shrinkwise.experiments.report import words as compared_words
 from shrinkwise.experiments.report.choosing import charts, layers, path, words
-from shrinkwise.experiments.report.choosing.confirmed import Confirmed, confirmed_text
+from shrinkwise.experiments.report.choosing.confirmed import Confirmed, comparison_of, confirmed_text
 from shrinkwise.experiments.report.choosing.view import choice_view, fate
 from shrinkwise.experiments.report.formats import SYMBOLS, headline_metrics, scale_of
 from shrinkwise.experiments.report.html import render
@@ -66,7 +66,7 @@ def choice_page(
         choice=choice,
         study=study,
         question=words.question(choice, study),
-        sentence=words.sentence(choice),
+        sentence=words.sentence(choice, confirmation),
         reason=words.reason(choice),
         facts=words.facts(choice, study),
         meaning=words.meaning(choice),
@@ -104,7 +104,7 @@ def _confirmed(confirmation: Confirmed | None) -> dict[str, Any] | None:
     if confirmation is None:
         return None
     answer, study = confirmation.answer, confirmation.study
-    found = next((each for each in answer.comparisons if each.metric == study.primary_metric), None)
+    found = comparison_of(confirmation)
     return {
         "answer": answer,
         "finding": found.finding if found else None,

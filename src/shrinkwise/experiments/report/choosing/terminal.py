@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shrinkwise.errors import MissingExtraError
 from shrinkwise.experiments.report.choosing.confirmed import Confirmed
 from shrinkwise.experiments.report.choosing.layers import sensitivity_lines, strength_lines
 from shrinkwise.experiments.report.choosing.view import ChoiceView, choice_view, metric_title
 from shrinkwise.experiments.report.choosing.words import IN_BUDGET, costs, interval_text, lam_text, priced, reason, sentence
-from shrinkwise.experiments.report.terminal import show
+from shrinkwise.experiments.report.terminal import folded, show
 from shrinkwise.experiments.stats.two_models import TwoModels
 from shrinkwise.experiments.study import Study
 
@@ -63,7 +63,7 @@ def show_choice(
         ) from error
     console, spent = console or Console(), prices or {}
     console.print()
-    console.print(Text(sentence(choice), style="bold"), highlight=False)
+    console.print(Text(sentence(choice, confirmation), style="bold"), highlight=False)
     console.print(Text(reason(choice)), highlight=False)
     tables = [_curve(view) if (view := choice_view(choice)) else None, _path(choice), _strengths(layers), _slopes(sensitivities)]
     for table in tables:
@@ -88,10 +88,13 @@ def _table(*columns: tuple[str, bool]) -> Table:
     """Return an empty table; a column is its title and whether it holds numbers."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for title, is_number in columns:
-        table.add_column(title, justify="right" if is_number else "left", no_wrap=is_number)
+        # What has no title is a bar, and a bar that is cut needs no dots.
+        overflow: Literal["fold", "crop", "ellipsis"] = "ellipsis" if title else "crop"
+        table.add_column(Text(title), justify="right" if is_number else "left", no_wrap=is_number, overflow=overflow)
     return table
 
 
@@ -99,7 +102,7 @@ def _curve(view: ChoiceView) -> Table:
     from rich.text import Text
 
     choice, curve = view.choice, view.curve
-    table = _table((choice.name, True), (metric_title(choice), True), ("95 % band", True), ("runs near", True), ("", False))
+    table = _table((choice.name, True), (folded(metric_title(choice)), True), ("95 % band", True), ("runs near", True), ("", False))
     good = min if view.is_top_worse else max
     best = good(curve.values)
     farthest = max(abs(value - best) for value in curve.values) or 1.0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shrinkwise.experiments.records import Setting, Variant, short
+from shrinkwise.experiments.report.choosing.confirmed import Confirmed, unconfirmed_text
 from shrinkwise.experiments.report.choosing.view import counted_status, others_of
 from shrinkwise.experiments.report.formats import NOTHING, count
 from shrinkwise.experiments.study import Study
@@ -29,12 +30,14 @@ def question(choice: Choice, study: Study) -> str:
     return f"{study.data}: how strong should {what} be?"
 
 
-def sentence(choice: Choice) -> str:
-    """Say the choice in a sentence."""
-    verb = "Keep" if choice.keeps_default else "Take"
+def sentence(choice: Choice, confirmation: Confirmed | None = None) -> str:
+    """Say the choice in a sentence; one that fresh seeds do not confirm is only told as best on validation rows."""
     beside = "".join(f" with {name} = {short(value)}" for name, value in searched_others(choice).items())
-    interval = interval_text(choice.low, choice.high)
-    return f"{verb} {choice.name} = {lam_text(choice.lam)}{beside}; 90 % interval of the best: {interval}."
+    chosen = f"{choice.name} = {lam_text(choice.lam)}{beside}"
+    interval = f"90 % interval of the best: {interval_text(choice.low, choice.high)}"
+    if unconfirmed := unconfirmed_text(confirmation):
+        return f"Best on validation rows is {chosen}, which {unconfirmed}; {interval}."
+    return f"{'Keep' if choice.keeps_default else 'Take'} {chosen}; {interval}."
 
 
 def reason(choice: Choice) -> str:
