@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from shrinkwise.cli.main import main
+from shrinkwise.cli.output import shown_progress
 from shrinkwise.experiments.data import digits
 from shrinkwise.experiments.spec_tune import FunctionSpec, TuneSpec
 
@@ -297,6 +299,15 @@ def test_what_is_there_already_is_shown_without_a_word_of_time(method, capfd):
     assert json.loads(again)["choice"] == json.loads(first)["choice"]
     assert "which holds some already" in err
     assert " s left" not in err
+
+
+def test_runs_that_were_there_say_nothing_of_the_time_that_one_takes(capfd, folder, monkeypatch):
+    clock = iter([0.0, 7.0])
+    monkeypatch.setattr("shrinkwise.cli.output.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with shown_progress(folder, is_most=True) as report:
+        for n_done in (0, 8, 8, 9):
+            report(n_done, 10)
+    assert "9 of 10 runs done, at most 7 s left" in capfd.readouterr().err
 
 
 def test_why_a_confirmation_failed_is_said(capfd, folder):

@@ -209,6 +209,16 @@ def test_seeds_can_be_added_to_a_finished_experiment(tmp_path, uninterrupted):
     assert small_experiment(seeds=1).plan.short_name == small_experiment(seeds=2).plan.short_name
 
 
+def test_many_runs_are_asked_for_a_few_at_once(uninterrupted, monkeypatch):
+    monkeypatch.setattr("shrinkwise.experiments.execution.store._MOST_NAMES", 2)
+    with Store(None) as store:
+        for record in uninterrupted:
+            store.append(record)
+        asked = [record.key for record in reversed(uninterrupted[1:])]
+        found = store.records([*asked, *asked[:1]])
+    assert [record.key for record in found] == [*asked, *asked[:1]]
+
+
 def test_layout_and_comments_make_no_other_experiment(tmp_path):
     def one(groups):
         return torch.optim.SGD(groups, lr=0.05)

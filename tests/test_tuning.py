@@ -464,6 +464,9 @@ def test_failures_are_those_of_the_confirmation_too():
 
     tuned = tune(train, confirm=2)
     assert {record.key.seed for record in tuned.failures} == {4, 5}
+    assert any(
+        note.startswith("4 of 4 runs on fresh seeds failed: OSError: no room (test_tuning.py:") for note in tuned.choice.notes
+    )
     assert not tune(valley).failures
 
 

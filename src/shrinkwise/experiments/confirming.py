@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from shrinkwise.experiments.execution import Growing
@@ -12,6 +13,7 @@ from shrinkwise.experiments.selection import Space
 from shrinkwise.experiments.selection.choosing import cost_of
 from shrinkwise.experiments.stats.measuring import by_row
 from shrinkwise.experiments.stats.two_models import TwoModels, two_models
+from shrinkwise.experiments.stats.words import counted
 from shrinkwise.experiments.study import Study
 from shrinkwise.experiments.subject import Subject
 from shrinkwise.experiments.tuned import Tuned
@@ -39,13 +41,19 @@ def confirm_choice(tuned: Tuned, subject: Subject, space: Space, growing: Growin
     study = subject.study(len(seeds))
     result = Result(study=study, records=tuple(records), base=base, maximize=subject.maximize)
     cost = cost_of([tuned.objective.see(record) for record in records])
-    tuned = replace(tuned, confirmation=result, confirmation_cost=cost)
+    tuned = replace(tuned, confirmation=result, confirmation_cost=cost).noted(*_failed(records))
     if len(seeds) > 1:
         return tuned
     found = _over_rows(records, study, _named(space))
     if isinstance(found, str):
         return tuned.noted(found)
     return replace(tuned, two_models=found).noted(found.sentence)
+
+
+def _failed(records: Sequence[Record]) -> Iterator[str]:
+    """Say why runs of the confirmation failed, each reason once."""
+    for reason, n in Counter(record.message for record in records if record.status is Status.FAILED).items():
+        yield f"{n} of {counted(len(records), 'run')} on fresh seeds failed: {reason}."
 
 
 def _named(space: Space) -> str:

@@ -15,6 +15,12 @@ from shrinkwise.experiments.stats.uncertainty import AS_GIVEN, CROSSED, OVERLAP_
 from shrinkwise.experiments.stats.words import listed
 from shrinkwise.experiments.study import Study
 
+COLLAPSED = (
+    "A run collapsed when its training loss ended within 5 % of the best constant predictor's; one of a training function, when"
+    " none of ten or more values that it reported was lower than that."
+)
+"""What it means that a run learned nothing."""
+
 
 def facts(answer: Answer, study: Study) -> tuple[tuple[str, str], ...]:
     """Return the few facts that a reader needs first, as ``(name, value)``; what is unknown is left out."""
@@ -106,7 +112,7 @@ def estimand(answer: Answer, study: Study) -> tuple[str, ...]:
         " adjusted p is under 0.05; else the comparison is inconclusive, which is not the same as no difference."
     )
     if any(row.collapsed for row in answer.rows):
-        sentences.append("A run collapsed when its training loss ended within 5 % of the best constant predictor's.")
+        sentences.append(COLLAPSED)
     return tuple(sentences)
 
 

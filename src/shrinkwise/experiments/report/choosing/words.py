@@ -10,6 +10,7 @@ from shrinkwise.experiments.records import Setting, Variant, short
 from shrinkwise.experiments.report.choosing.confirmed import Confirmed, unconfirmed_text
 from shrinkwise.experiments.report.choosing.view import counted_status, others_of
 from shrinkwise.experiments.report.formats import NOTHING, count
+from shrinkwise.experiments.report.words import COLLAPSED
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def meaning(choice: Choice) -> tuple[str, ...]:
     if choice.path:
         sentences.append("No λ was judged by early epochs: a stronger penalty learns more slowly and wins late.")
     if any(run.is_bad for run in choice.runs):
-        sentences.append("A run collapsed when its training loss ended within 5 % of the best constant predictor's.")
+        sentences.append(COLLAPSED)
     return tuple(sentences)
 
 
