@@ -19,6 +19,7 @@ from shrinkwise.experiments.looking import Look, afforded, look_at_choice, read_
 from shrinkwise.experiments.progress import shown
 from shrinkwise.experiments.records import Record, RunKey, Setting
 from shrinkwise.experiments.selection import Choice, Space, Step
+from shrinkwise.experiments.selection.search import n_seeds_of
 from shrinkwise.experiments.stats.flips import floor_of_seeds
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.stats.words import counted
@@ -60,7 +61,8 @@ def tune(  # noqa: PLR0913  the public face: every argument is one word of a tun
     Args:
         subject: An :class:`Experiment` with one condition, whose base says every other setting (its other variants play no part);
             or ``train(trial)``, as :func:`compare` takes it.
-        around: The default λ, which is kept unless more can be shown, and where the search starts; none at all if left out.
+        around: The default λ, none at all if left out: where the search starts, and what is kept where less than the margin is to
+            be gained over it, or less than half of it and within noise.
         budget: Most trainings in all; four a seed if left out. A confirmation and a verification come on top.
         seeds: A number of seeds, or the seeds; if left out, those that an experiment was given, or else eight.
         method: ``search`` (λs one after another), ``sweep`` (a grid), ``evidence`` (per layer) or ``prior`` (nothing is trained).
@@ -233,7 +235,10 @@ class Tuning:
         >>> Tuning(lambda trial: trial["l2"], confirm=6).cost_words
         'At most 32 trainings of 8 seeds, and then 12 more to confirm the choice on 6 fresh seeds.'
         """
-        words = f"At most {counted(self.budget, 'training')} of {counted(len(self.seeds), 'seed')}"
+        n_seeds = (
+            len(self.seeds) if self.method == "sweep" else min(len(self.seeds), n_seeds_of(self.budget - len(self.look.seeds)))
+        )
+        words = f"At most {counted(self.budget, 'training')} of {counted(n_seeds, 'seed')}"
         if self.subject.looked_at:
             words += f", {len(self.subject.looked_at)} of them to take the evidence of"
         if self.look.seeds:
