@@ -450,7 +450,7 @@ def test_few_fresh_seeds_are_said_to_give_no_verdict():
 def test_the_cost_is_said_where_progress_is_shown(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     tune(valley, seeds=2, budget=3, progress=True)
-    assert "At most 3 trainings of 2 seeds." in capsys.readouterr().err
+    assert "At most 3 trainings of 1 seed." in capsys.readouterr().err
     monkeypatch.delenv("FORCE_COLOR")
     tune(valley, seeds=2, budget=3, progress=True)
     assert "At most" not in capsys.readouterr().err

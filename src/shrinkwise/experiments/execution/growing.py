@@ -16,13 +16,17 @@ from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.execution.store import Store, check_writable, holds_store
 from shrinkwise.experiments.records import Record, RunKey, Status
 
+_TRIED_SEEDS = 2
+"""Seeds whose runs are looked at before anything is written."""
+
 
 class Growing:
     """Trains runs as they are asked for, keeps each record as its run ends, and never trains one twice; a context manager.
 
     A search that is asked again asks for the same runs again, so its whole path is replayed from the store: that is how it goes on
-    where it was stopped. In a new folder nothing is written before the first batch with a run that ended well has been settled: a
-    function that cannot be trained, or not be judged, leaves no folder behind. Whoever interrupts that batch keeps what had ended.
+    where it was stopped. In a new folder nothing is written before the runs of two seeds have been settled, one of which
+    ended well: a function that cannot be trained, or not be judged, or that gives another thing for another seed, leaves no folder
+    behind. Whoever interrupts them keeps what had ended; whoever kills them does not.
 
     Args:
         plan: What makes it this experiment.
@@ -31,7 +35,8 @@ class Growing:
         launcher: In which processes they are trained.
         n_all: The most runs that will be asked for.
         check: Called with the first record of a run that ended well, so that what cannot be judged ends there.
-        settle: Called with the records of every batch, before any of a first one is written; gives what is returned of them.
+        settle: Called with the records of every batch, and of the first two seeds before any is written; gives what is returned of
+            them.
         progress: Called with the number of runs done and of all runs.
     """
 
@@ -88,14 +93,24 @@ class Growing:
             self.records |= {record.key: record for record in found if record.status is not Status.FAILED}
         missing = [key for key in new if key not in self.records]
         self._report()
-        if missing:
-            for record in self._launched()(missing):
-                self._keep(record)
-                self._report()
+        seeds = list(dict.fromkeys(key.seed for key in missing))[:_TRIED_SEEDS]
+        first = [key for key in missing if key.seed in seeds] if self._store is None else []
+        for batch in (first, [key for key in missing if key not in first]):
+            if batch:
+                self._train(batch)
         self._refuse_failures()
         settled = self._settle([self.records[key] for key in keys])
         self._write()
         return settled
+
+    def _train(self, keys: Sequence[RunKey]) -> None:
+        """Train runs; those of the first two seeds are settled by themselves, so that a kill loses no more than them."""
+        for record in self._launched()(keys):
+            self._keep(record)
+            self._report()
+        if self._store is None and self._is_good():
+            self._settle([self.records[key] for key in keys])
+            self._write()
 
     def will_be(self, n_all: int) -> None:
         """Correct the number of runs that will be asked for: a search may end before its budget is spent."""
