@@ -136,7 +136,7 @@ def mark_of() -> str:
     inside = Path(sw.__file__).parent / "experiments"
     own = [inspect.getsource(each) for each in (Train, tuned, ended, claims)]
     settings = repr((KINDS, SEEDS, CONFIRM, METRICS, N_TRAIN, N_VAL, N_TEST))
-    return lines.fingerprint(settings, *own, inside / "selection", inside / "stats", inside / "tuning.py", inside / "confirming.py")
+    return lines.fingerprint(settings, *own, inside / "selection", inside / "stats", inside / "tuning")
 
 
 def rows_of(kind: str, mark: str) -> list[dict[str, Any]]:

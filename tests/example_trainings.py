@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+from shrinkwise.experiments.functions.training import FunctionTrainer
 from shrinkwise.experiments.records import ALL_RUNS, Record, RunKey, Variant
-from shrinkwise.experiments.training import FunctionTrainer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -14,12 +14,12 @@ import shrinkwise as sw
 from shrinkwise.errors import ModelError, SettingError, StoreError, TrainingError
 from shrinkwise.experiments.data import cut
 from shrinkwise.experiments.engine import NamedOptimizer, train_model, train_one
-from shrinkwise.experiments.layered import BY_LAYER, ONE, STRENGTHS
-from shrinkwise.experiments.looking import afforded, look_at_choice, read_look
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, RunKey, Variant
 from shrinkwise.experiments.selection.curvature import layer_strengths, look_at_layers, profile_of
-from shrinkwise.experiments.tuning import Tuning
+from shrinkwise.experiments.tuning.layered import BY_LAYER, ONE, STRENGTHS
+from shrinkwise.experiments.tuning.looking import afforded, look_at_choice, read_look
+from shrinkwise.experiments.tuning.tuning import Tuning
 from small import fingerprints, small_experiment
 from training_functions import valley
 

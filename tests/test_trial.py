@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import shrinkwise as sw
 from shrinkwise.errors import SettingError, TrainingError, UnknownSettingError
 from shrinkwise.experiments.execution.codec import decode, encode
+from shrinkwise.experiments.functions.returned import NUMBER, read_returned
+from shrinkwise.experiments.functions.training import FunctionTrainer
 from shrinkwise.experiments.records import ALL_RUNS, RunKey, Status, Variant
-from shrinkwise.experiments.returned import NUMBER, read_returned
-from shrinkwise.experiments.training import FunctionTrainer
 from training_functions import RETURNED_WRONGLY, careless
 
 KEY = RunKey(Variant(l2=0.1, dropout=0.5), ALL_RUNS, 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import io
 import json
 import math
@@ -16,11 +15,12 @@ from rich.console import Console
 
 import shrinkwise as sw
 from shrinkwise.errors import DataError, SettingError, StoreError, TrainingError, UnitError
-from shrinkwise.experiments.asked import Range, read_space
-from shrinkwise.experiments.confirming import NOTHING_TO_CONFIRM
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Record, RunKey, Status
-from shrinkwise.experiments.tuning import Tuning
+from shrinkwise.experiments.tuning import tuning
+from shrinkwise.experiments.tuning.asked import Range, read_space
+from shrinkwise.experiments.tuning.confirming import NOTHING_TO_CONFIRM
+from shrinkwise.experiments.tuning.tuning import Tuning
 from small import fingerprints, small_experiment
 from training_functions import BEST, by_rows, careless, flat, valley
 
@@ -62,7 +62,7 @@ def test_a_method_that_asks_for_more_than_the_budget_is_a_fault_of_ours(monkeypa
     def greedy(train_many, space, objective, *, seeds, condition, **rest):
         return train_many([RunKey(space.variant(lam), condition, seed) for lam in space.lams() for seed in seeds])
 
-    monkeypatch.setattr(importlib.import_module("shrinkwise.experiments.selection.search"), "search", greedy)
+    monkeypatch.setitem(tuning._METHODS, "search", greedy)
     with pytest.raises(RuntimeError, match="asks for more than 16 trainings"):
         tune(valley)
 
@@ -210,7 +210,7 @@ def test_a_comparison_and_a_tuning_keep_out_of_each_other_s_folder(tmp_path):
 
 def test_other_versions_may_show_a_tuning_and_not_go_on_with_it(tmp_path, monkeypatch):
     tune(valley, out=tmp_path)
-    monkeypatch.setattr("shrinkwise.experiments.function.metadata.version", lambda name: "99.0")
+    monkeypatch.setattr("shrinkwise.experiments.functions.function.metadata.version", lambda name: "99.0")
     assert tune(valley, out=tmp_path).lam > 0
     with pytest.raises(StoreError, match=r"begun with torch .* you have torch 99\.0"):
         tune(valley, out=tmp_path, budget=20)

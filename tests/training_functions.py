@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shrinkwise.experiments.trial import Trial
+from shrinkwise.experiments.functions.trial import Trial
 
 BEST = 0.01
 """Where the valley of the losses lies."""

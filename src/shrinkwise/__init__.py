@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from shrinkwise.experiments import data
     from shrinkwise.experiments.comparing import compare
     from shrinkwise.experiments.experiment import Experiment
+    from shrinkwise.experiments.functions.trial import Trial
     from shrinkwise.experiments.grid import grid
     from shrinkwise.experiments.records import Condition, Record, Variant
     from shrinkwise.experiments.result import Result
-    from shrinkwise.experiments.trial import Trial
-    from shrinkwise.experiments.tuned import Tuned
-    from shrinkwise.experiments.tuning import tune
+    from shrinkwise.experiments.tuning.tuned import Tuned
+    from shrinkwise.experiments.tuning.tuning import tune
     from shrinkwise.experiments.verdict import verdict
     from shrinkwise.regularization.apply import (
         Bound,
@@ -59,9 +59,9 @@ _NAMES = {
     "experiments.grid": ("grid",),
     "experiments.records": ("Condition", "Record", "Variant"),
     "experiments.result": ("Result",),
-    "experiments.trial": ("Trial",),
-    "experiments.tuned": ("Tuned",),
-    "experiments.tuning": ("tune",),
+    "experiments.functions.trial": ("Trial",),
+    "experiments.tuning.tuned": ("Tuned",),
+    "experiments.tuning.tuning": ("tune",),
     "experiments.verdict": ("verdict",),
     "experiments": ("data",),
 }

@@ -18,8 +18,8 @@ from shrinkwise.experiments.report.choosing.words import interval_text, lam_text
 from shrinkwise.experiments.result import check_free
 from shrinkwise.experiments.selection import Step
 from shrinkwise.experiments.spec_messages import read_toml
-from shrinkwise.experiments.tuned import Tuned
-from shrinkwise.experiments.tuning import Tuning
+from shrinkwise.experiments.tuning.tuned import Tuned
+from shrinkwise.experiments.tuning.tuning import Tuning
 
 _MEND = "name it as package.module:train, where train(trial) returns a number or a dict of numbers"
 _FUNCTION = Wanted("training function", "with a trial", _MEND)

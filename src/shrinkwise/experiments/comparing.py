@@ -8,12 +8,12 @@ from pathlib import Path
 
 from shrinkwise.experiments.execution import Growing, LocalLauncher
 from shrinkwise.experiments.execution.resume import Progress
-from shrinkwise.experiments.function import FunctionSubject
+from shrinkwise.experiments.functions.function import FunctionSubject
+from shrinkwise.experiments.functions.training import TrainFunction
 from shrinkwise.experiments.grid import check_comparable, read_base, read_seeds, read_variants
 from shrinkwise.experiments.progress import shown
 from shrinkwise.experiments.records import Setting
 from shrinkwise.experiments.result import Result
-from shrinkwise.experiments.training import TrainFunction
 
 
 def compare(  # noqa: PLR0913  the public face: every argument is one word of a comparison

@@ -9,12 +9,12 @@ from pydantic import Field
 from pydantic_core import ErrorDetails
 
 from shrinkwise.errors import SettingError
-from shrinkwise.experiments.asked import Range, read_budget
 from shrinkwise.experiments.data import Dataset
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.grid import grid
-from shrinkwise.experiments.looking import read_look
 from shrinkwise.experiments.spec_training import Count, Listed, Rate, Rates, Settings, Share, Strength, Training
+from shrinkwise.experiments.tuning.asked import Range, read_budget
+from shrinkwise.experiments.tuning.looking import read_look
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from shrinkwise.errors import ShrinkwiseError, TrainingError
 from shrinkwise.experiments.engine.threads import limited_threads
+from shrinkwise.experiments.functions.returned import not_finite, read_returned
+from shrinkwise.experiments.functions.trial import Trial
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
-from shrinkwise.experiments.returned import not_finite, read_returned
-from shrinkwise.experiments.trial import Trial
 from shrinkwise.seeding import isolated_rng
 
 TrainFunction = Callable[[Trial], object]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shrinkwise.errors import DataError, SettingError, TrainingError, did_you_mean
+from shrinkwise.experiments.functions.returned import NUMBER, part_of
 from shrinkwise.experiments.records import Outcome, Record, Status
-from shrinkwise.experiments.returned import NUMBER, part_of
 from shrinkwise.experiments.stats.metric import METRICS, guess_direction, is_in_percent
 from shrinkwise.experiments.stats.words import listed
 

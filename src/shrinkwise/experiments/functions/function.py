@@ -11,14 +11,14 @@ from torch import nn
 from shrinkwise.errors import SettingError
 from shrinkwise.experiments.execution import Plan
 from shrinkwise.experiments.execution.launch import Train
+from shrinkwise.experiments.functions.judged import Judged, check_read, direction_of, judge_by, plain_name
+from shrinkwise.experiments.functions.training import FunctionTrainer, TrainFunction
 from shrinkwise.experiments.identity import function_identity
-from shrinkwise.experiments.judged import Judged, check_read, direction_of, judge_by, plain_name
 from shrinkwise.experiments.own_code import name_of
 from shrinkwise.experiments.records import ALL_RUNS, Record, RunKey, Setting, Status, Variant
 from shrinkwise.experiments.selection import Choice, LayerStrength, Objective, Space
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
-from shrinkwise.experiments.training import FunctionTrainer, TrainFunction
 from shrinkwise.regularization.strength import find_unit
 
 _THREADS = 1

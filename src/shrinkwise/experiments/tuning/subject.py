@@ -12,7 +12,6 @@ from shrinkwise.experiments.engine import metric_names
 from shrinkwise.experiments.execution import Plan
 from shrinkwise.experiments.execution.launch import Train
 from shrinkwise.experiments.experiment import Experiment
-from shrinkwise.experiments.networks import Networks
 from shrinkwise.experiments.rates import rates_words
 from shrinkwise.experiments.records import Condition, Record, Setting, Variant
 from shrinkwise.experiments.rehearsal import Rehearsal, rehearse
@@ -21,6 +20,7 @@ from shrinkwise.experiments.selection.prior import prior
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.stats.metric import METRICS
 from shrinkwise.experiments.study import Study
+from shrinkwise.experiments.tuning.networks import Networks
 from shrinkwise.regularization.strength import to_lam
 
 

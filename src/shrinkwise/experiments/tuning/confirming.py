@@ -15,8 +15,8 @@ from shrinkwise.experiments.stats.measuring import by_row
 from shrinkwise.experiments.stats.two_models import TwoModels, two_models
 from shrinkwise.experiments.stats.words import counted
 from shrinkwise.experiments.study import Study
-from shrinkwise.experiments.subject import Subject
-from shrinkwise.experiments.tuned import Tuned
+from shrinkwise.experiments.tuning.subject import Subject
+from shrinkwise.experiments.tuning.tuned import Tuned
 
 NOTHING_TO_CONFIRM = "The choice is the default: there was nothing to confirm, and no further run was trained."
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shrinkwise.errors import SettingError
-from shrinkwise.experiments.asked import LEAST_BUDGET, Range, check_method, read_budget, read_count, read_space
-from shrinkwise.experiments.confirming import confirm_choice
 from shrinkwise.experiments.execution import Growing, LocalLauncher
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.experiment import Experiment
-from shrinkwise.experiments.function import FunctionSubject
+from shrinkwise.experiments.functions.function import FunctionSubject
+from shrinkwise.experiments.functions.training import TrainFunction
 from shrinkwise.experiments.grid import read_seeds
-from shrinkwise.experiments.looking import Look, afforded, look_at_choice, read_look
 from shrinkwise.experiments.progress import shown
 from shrinkwise.experiments.records import Record, RunKey, Setting
-from shrinkwise.experiments.selection import Choice, Space, Step
+from shrinkwise.experiments.selection import Choice, Space, Step, search, sweep
 from shrinkwise.experiments.selection.search import n_seeds_of
 from shrinkwise.experiments.stats.flips import floor_of_seeds
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.stats.words import counted
-from shrinkwise.experiments.subject import ExperimentSubject, Subject
-from shrinkwise.experiments.training import TrainFunction
-from shrinkwise.experiments.tuned import Tuned
+from shrinkwise.experiments.tuning.asked import LEAST_BUDGET, Range, check_method, read_budget, read_count, read_space
+from shrinkwise.experiments.tuning.confirming import confirm_choice
+from shrinkwise.experiments.tuning.looking import Look, afforded, look_at_choice, read_look
+from shrinkwise.experiments.tuning.subject import ExperimentSubject, Subject
+from shrinkwise.experiments.tuning.tuned import Tuned
 
 N_SEEDS = 8
 
@@ -197,7 +196,7 @@ class Tuning:
     def _of_experiment(self, experiment: Experiment, metric: str | None, span: Range) -> Subject:
         if self.method != "evidence":
             return ExperimentSubject(experiment, metric)
-        from shrinkwise.experiments.layered import LayeredSubject
+        from shrinkwise.experiments.tuning.layered import LayeredSubject
 
         found = LayeredSubject(experiment, metric, span, self.seeds)
         if self.budget < LEAST_BUDGET + len(found.looked_at):
@@ -309,7 +308,7 @@ class Tuning:
         if self.method == "prior" and self.prior is not None:
             choice = self.prior
         else:
-            choice = _method(self.method)(
+            choice = _METHODS[self.method](
                 train_many,
                 space,
                 objective,
@@ -350,11 +349,8 @@ def _check_one_rate(experiment: Experiment, also: object) -> None:
         )
 
 
-def _method(name: str) -> Callable[..., Choice]:
-    """Return the way to choose: a function of its own name in a module of its own name; the evidence's multiplier is searched."""
-    name = "search" if name == "evidence" else name
-    choose: Callable[..., Choice] = getattr(importlib.import_module(f"shrinkwise.experiments.selection.{name}"), name)
-    return choose
+_METHODS: Mapping[str, Callable[..., Choice]] = {"search": search, "sweep": sweep, "evidence": search}
+"""What chooses; of the evidence it is the multiplier that is searched."""
 
 
 def _around_window(space: Space, window: Choice) -> Space:

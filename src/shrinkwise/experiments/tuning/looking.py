@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from scipy import stats
 
 from shrinkwise.errors import MissingExtraError, ModelError, SettingError
-from shrinkwise.experiments.asked import read_count
 from shrinkwise.experiments.records import Record, Status
 from shrinkwise.experiments.selection import Cost, LayerSensitivity, Space
 from shrinkwise.experiments.selection.choosing import cost_of
@@ -17,8 +16,9 @@ from shrinkwise.experiments.selection.curvature.network import curvlinops
 from shrinkwise.experiments.selection.curvature.sensitivity import UNCLEAR
 from shrinkwise.experiments.selection.sweep import grid_of
 from shrinkwise.experiments.stats.words import counted
-from shrinkwise.experiments.subject import Subject
-from shrinkwise.experiments.tuned import Tuned
+from shrinkwise.experiments.tuning.asked import read_count
+from shrinkwise.experiments.tuning.subject import Subject
+from shrinkwise.experiments.tuning.tuned import Tuned
 
 N_LOOKED_AT = 2
 LEAST_SEARCH = 8

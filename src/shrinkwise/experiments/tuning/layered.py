@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shrinkwise.errors import SettingError, TrainingError
-from shrinkwise.experiments.asked import Range
 from shrinkwise.experiments.execution import Plan, Trainer
 from shrinkwise.experiments.execution.launch import Train
 from shrinkwise.experiments.experiment import Experiment
-from shrinkwise.experiments.networks import Networks
 from shrinkwise.experiments.records import Record, RunKey, Variant
 from shrinkwise.experiments.selection import Choice, Cost, LayerStrength, Space
 from shrinkwise.experiments.selection.choosing import cost_of
 from shrinkwise.experiments.selection.curvature import profile_of
 from shrinkwise.experiments.selection.curvature.multiplier import HIGH, LOW
 from shrinkwise.experiments.selection.curvature.network import curvlinops
-from shrinkwise.experiments.subject import ExperimentSubject
+from shrinkwise.experiments.tuning.asked import Range
+from shrinkwise.experiments.tuning.networks import Networks
+from shrinkwise.experiments.tuning.subject import ExperimentSubject
 
 STRENGTHS, ONE, BY_LAYER = "strengths", "one for all", "by layer"
 """The setting that says whether a variant's λ is that of all layers, or the geometric mean of the evidence's; and its values."""
