@@ -94,6 +94,12 @@ def test_it_prints_a_table_and_ends_with_0_though_it_warns(capsys):
     assert err == "made\n"
 
 
+@pytest.mark.parametrize("path", ["./own_train.py", "own_train.py", "own_package/net.py"])
+def test_a_file_may_be_named_as_people_see_it(path, capsys):
+    code, out, _ = shrinkwise(f"audit {path}:make", capsys)
+    assert (code, out.splitlines()[0][:21]) == (0, "Sequential with AdamW")
+
+
 def test_json_is_all_there_is_on_standard_output(capsys):
     code, out, _ = shrinkwise("audit own_package.net:make --json", capsys)
     assert code == 0
@@ -143,7 +149,7 @@ MISTAKES = {
     "no such module in a package": ("audit own_package.nets:make", ["no module 'own_package.nets'"]),
     "a module that lacks another": ("audit own_broken:make", ["own_broken cannot be imported", "a_library_that_is_absent"]),
     "no such name": ("audit own_train:mkae", ["own_train has no 'mkae'", "Did you mean 'make'?"]),
-    "a path where a module belongs": ("audit ./own_train.py:make", ["Did you mean 'own_train'?"]),
+    "a path of a file that is not there": ("audit ./own_trian.py:make", ["there is no module 'own_trian'", "Did you mean 'own_train'?"]),
     "no factory": ("audit own_train:size", ["own_train:size is a int", "cannot be called"]),
     "a model where a factory belongs": ("audit own_train:model", ["own_train:model is a Linear"]),
     "a factory that fails": ("audit own_train:make_wrongly", ["raised an error at own_train.py:22: ValueError: no data here. See"]),
