@@ -149,7 +149,10 @@ MISTAKES = {
     "no such module in a package": ("audit own_package.nets:make", ["no module 'own_package.nets'"]),
     "a module that lacks another": ("audit own_broken:make", ["own_broken cannot be imported", "a_library_that_is_absent"]),
     "no such name": ("audit own_train:mkae", ["own_train has no 'mkae'", "Did you mean 'make'?"]),
-    "a path of a file that is not there": ("audit ./own_trian.py:make", ["there is no module 'own_trian'", "Did you mean 'own_train'?"]),
+    "a path of a file that is not there": (
+        "audit ./own_trian.py:make",
+        ["there is no module 'own_trian'", "Did you mean 'own_train'?"],
+    ),
     "no factory": ("audit own_train:size", ["own_train:size is a int", "cannot be called"]),
     "a model where a factory belongs": ("audit own_train:model", ["own_train:model is a Linear"]),
     "a factory that fails": ("audit own_train:make_wrongly", ["raised an error at own_train.py:22: ValueError: no data here. See"]),

@@ -335,3 +335,24 @@ def test_a_range_is_not_extended_out_of_ignorance():
     for world in worlds:
         look(world, n_seeds=4, budget=16)
     assert sum(max(float(key.variant["l2"]) for key in world.runs) > 1 for world in worlds) <= 1
+
+
+@pytest.mark.parametrize(
+    ("curve", "effect", "n_seeds", "said"),
+    [
+        (flat, 0.0, 3, "every run gave exactly the same loss: are l2 and the seed used?"),
+        (flat, 0.2, 3, "every l2 gave exactly the same loss with a seed: does it reach the optimiser?"),
+        (basin(), 0.2, 1, "one seed says nothing of other seeds, and neither does the interval: take five or more"),
+    ],
+)
+def test_what_looks_like_a_mistake_is_said(curve, effect, n_seeds, said):
+    choice = look(World(curve, effect=effect), n_seeds=n_seeds, budget=4 * n_seeds)
+    assert said in choice.notes
+    assert said not in look(World(basin(), effect=effect), n_seeds=3, budget=12).notes
+
+
+def test_a_gain_that_is_not_beyond_noise_is_marked_as_such():
+    choices = [look(World(flat, name, noise=0.1), FIXED, n_seeds=3, budget=12) for name in range(6)]
+    assert {choice.is_beyond_noise for choice in choices} == {True, False}
+    for choice in choices:
+        assert choice.is_beyond_noise == ("the gain is not beyond noise" not in choice.reason)

@@ -23,7 +23,7 @@ class Choosing(Settings):
     """How λ is chosen, for whatever is trained."""
 
     around: Strength | None = Field(
-        None, description="Default λ, in --unit: where the search starts, and what is kept unless more can be shown. 0 if left out."
+        None, description="Default λ, in --unit: where the search starts; kept where no gain that counts is found. 0 if left out."
     )
     low: Positive | None = Field(
         None, description="Least λ to look at; none at all is always looked at. Ends are moved if need be."

@@ -40,8 +40,11 @@ class Trial(Mapping[str, Setting]):
             UnknownSettingError: This trial has no such setting.
         """
         if name not in self._variant:
+            mend = did_you_mean(str(name), self._variant)
             raise UnknownSettingError(
-                f"the trial has no setting {name!r}", "train(trial) asks for it", did_you_mean(str(name), self._variant)
+                f"the trial has no setting {name!r}",
+                "train(trial) asks for it",
+                f"{mend.rstrip('.')}; or say that it holds λ, by name={str(name)!r} (--name)",
             )
         self._read.add(name)
         return self._variant[name]

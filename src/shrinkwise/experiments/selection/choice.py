@@ -106,6 +106,7 @@ class Choice:
         at_boundary: Whether the best lies at the end of the range that was looked at.
         keeps_default: Whether the default is the choice: nothing is better, or what could be gained over it is less than the
             margin, or less than half of it and within noise.
+        is_beyond_noise: Whether the gain over the default, where it is not kept, is beyond noise.
         curve: The expected loss over λ, at the chosen other settings, by rising λ.
         cost: What it cost.
         runs: Every run that was looked at.
@@ -133,6 +134,7 @@ class Choice:
     path: tuple[Step, ...] = ()
     curves: tuple[tuple[Variant, tuple[CurvePoint, ...]], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    is_beyond_noise: bool = True
     name: str = "l2"
     default: float | None = None
     metric: str = "loss"

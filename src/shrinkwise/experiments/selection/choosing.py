@@ -72,6 +72,7 @@ def conclude(
         ),
         at_boundary=not keeps and belief.lam(chosen) in (space.low, space.high),
         keeps_default=keeps,
+        is_beyond_noise=keeps or gain.low > 0,
         curve=belief.curve(others),
         cost=cost_of(seen),
         runs=tuple(seen),

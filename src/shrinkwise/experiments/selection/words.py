@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from shrinkwise.experiments.selection.belief import Belief
 from shrinkwise.experiments.selection.choice import Seen
 from shrinkwise.experiments.selection.curve import WORST
 from shrinkwise.experiments.selection.objective import Objective
+from shrinkwise.experiments.selection.space import Space
 from shrinkwise.experiments.selection.stopping import Stop
 from shrinkwise.experiments.stats.metric import metric_of
 
@@ -78,6 +80,7 @@ def notes(belief: Belief, chosen: int, seen: Sequence[Seen]) -> Iterator[str]:
     if lam in (space.low, space.high) and lam != space.default:
         side = "strongest" if lam == space.high else "weakest"
         yield f"λ={short(lam)} is the {side} that was looked at: beyond it may be better ones"
+    yield from _suspicions(space, seen)
     bad = [run for run in seen if run.is_bad]
     for what, runs in (
         ("collapsed", [run for run in bad if run.is_collapsed]),
@@ -88,6 +91,21 @@ def notes(belief: Belief, chosen: int, seen: Sequence[Seen]) -> Iterator[str]:
             lams = sorted({space.lam_of(run.variant) for run in runs})
             ends = short(lams[0]) if len(lams) == 1 else f"{short(lams[0])} to {short(lams[-1])}"
             yield f"{len(runs)} of {len(seen)} runs {what}, at λ={ends}"
+
+
+def _suspicions(space: Space, seen: Sequence[Seen]) -> Iterator[str]:
+    """Yield what looks like a mistake of the training, or like too little of it."""
+    by_seed = defaultdict[int, set[float]](set)
+    for run in seen:
+        if math.isfinite(run.loss):
+            by_seed[run.seed].add(run.loss)
+    n_runs = sum(math.isfinite(run.loss) for run in seen)
+    if len(by_seed) > 1 and len(set().union(*by_seed.values())) == 1:
+        yield f"every run gave exactly the same loss: are {space.name} and the seed used?"
+    elif n_runs > len(by_seed) and all(len(losses) == 1 for losses in by_seed.values()):
+        yield f"every {space.name} gave exactly the same loss with a seed: does it reach the optimiser?"
+    if len(by_seed) == 1:
+        yield "one seed says nothing of other seeds, and neither does the interval: take five or more"
 
 
 def _named(belief: Belief, setting: int) -> str:

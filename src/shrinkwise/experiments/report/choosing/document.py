@@ -62,6 +62,7 @@ def choice_document(
             "reason": choice.reason,
             "at_boundary": choice.at_boundary,
             "keeps_default": choice.keeps_default,
+            "is_beyond_noise": choice.is_beyond_noise,
             "default": number(choice.default),
             "name": choice.name,
             "settings": _settings(choice.variant),

@@ -32,12 +32,14 @@ def question(choice: Choice, study: Study) -> str:
 
 
 def sentence(choice: Choice, confirmation: Confirmed | None = None) -> str:
-    """Say the choice in a sentence; one that fresh seeds do not confirm is only told as best on validation rows."""
+    """Say the choice in a sentence: as a guess where it is within noise, as best on validation rows alone where not confirmed."""
     beside = "".join(f" with {name} = {short(value)}" for name, value in searched_others(choice).items())
     chosen = f"{choice.name} = {lam_text(choice.lam)}{beside}"
     interval = f"90 % interval of the best: {interval_text(choice.low, choice.high)}"
     if unconfirmed := unconfirmed_text(confirmation):
         return f"Best on validation rows is {chosen}, which {unconfirmed}; {interval}."
+    if not choice.is_beyond_noise:
+        return f"Best guess: {chosen}, not beyond noise; {interval}."
     return f"{'Keep' if choice.keeps_default else 'Take'} {chosen}; {interval}."
 
 
