@@ -161,6 +161,7 @@ class Record:
         message: What went wrong, where something did.
         unread: Settings of the variant that a training function did not read; empty where a network is made of them.
         has_collapsed: Whether a training function's own trial saw that nothing was learned; None where a network is ours.
+        n_steps: Optimiser steps that were taken when the run ended, in whatever way; 0 where they are not known.
     """
 
     key: RunKey
@@ -180,6 +181,7 @@ class Record:
     message: str = ""
     unread: tuple[str, ...] = ()
     has_collapsed: bool | None = None
+    n_steps: int = 0
 
     @property
     def collapsed(self) -> bool:

@@ -45,9 +45,9 @@ def constant_loss(task: str, targets: Tensor) -> float:
 
 def per_row(task: str, outputs: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
     """Return the metrics that are means over rows, row by row, each of shape ``(n,)``."""
-    rows = {"loss": criterion(task, outputs, targets).numpy()}
+    rows = {"loss": criterion(task, outputs, targets).cpu().numpy()}
     if task == "classification":
-        rows["accuracy"] = (outputs.argmax(1) == targets).numpy()
+        rows["accuracy"] = (outputs.argmax(1) == targets).cpu().numpy()
     return rows
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from shrinkwise.experiments.records import Variant
 from shrinkwise.regularization.rules import ApplyTo
+from shrinkwise.regularization.strength.schedules import Schedule
 
 ModelFactory = Callable[[Variant], nn.Module]
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
@@ -33,6 +34,11 @@ class Recipe:
         threads: Threads that torch may use in one run; part of what a record depends on.
         profile: Parameter name -> factor on the variant's strength: that parameter has ``lam`` times it, and one that is not named
             has none, whatever ``apply_to`` says. None for one strength on all that ``apply_to`` chooses.
+        schedule: Factor on every strength over the steps; None for 1.
+        lr_schedule: Factor on the learning rate over the steps, likewise: it sees the rate that the optimiser was made with.
+        patience: Epochs without a better validation loss after which a run ends; None trains every run to its last epoch. See
+            :func:`stopping.ending`.
+        device: Where networks and rows live: ``cpu`` or ``cuda``.
     """
 
     model: ModelFactory
@@ -45,3 +51,7 @@ class Recipe:
     apply_to: ApplyTo = "weights"
     threads: int = 1
     profile: Mapping[str, float] | None = None
+    schedule: Schedule | None = None
+    lr_schedule: Schedule | None = None
+    patience: int | None = None
+    device: str = "cpu"

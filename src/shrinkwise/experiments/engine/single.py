@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from shrinkwise.experiments.data import Split
-from shrinkwise.experiments.engine.build import build_model, predict
-from shrinkwise.experiments.engine.metrics import constant_loss, criterion, means, per_row, summary
-from shrinkwise.experiments.engine.optimizers import set_lr
+from shrinkwise.experiments.engine.build import predict
+from shrinkwise.experiments.engine.ledger import Ledger
+from shrinkwise.experiments.engine.live import LiveRun, prepare
+from shrinkwise.experiments.engine.metrics import criterion, means, per_row
+from shrinkwise.experiments.engine.order import batches, order
 from shrinkwise.experiments.engine.recipe import Recipe
+from shrinkwise.experiments.engine.stopping import Ending
 from shrinkwise.experiments.engine.threads import limited_threads
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
-from shrinkwise.regularization.apply import param_groups
-from shrinkwise.regularization.dropout import place_dropout, set_step
-from shrinkwise.regularization.rules import Key, Role, place
-from shrinkwise.regularization.strength import to_lam
-from shrinkwise.seeding import derive, isolated_rng, torch_generator
+from shrinkwise.regularization.dropout import set_step
+from shrinkwise.seeding import isolated_rng
 
 _EVALUATION_ROWS = 4096
 
@@ -61,123 +59,82 @@ def train_model(recipe: Recipe, split: Split, key: RunKey, select: str = "last")
     """
     started = time.perf_counter()
     with limited_threads(recipe.threads):
-        run = _Run(recipe, split, key)
+        run = _Run(recipe, prepare(recipe, split, key))
         with isolated_rng("training", key.seed):
-            status = run.train()
+            ended = run.train()
         weights = run.best_state if select == "best-val" else copy.deepcopy(run.model.state_dict())
-        record = run.record(status, time.perf_counter() - started)
-    if status is Status.DONE:
+        last, best = run.outcomes() if ended[0] is Status.DONE else (None, None)
+        record = run.ledger.record(ended, run.step, last, best, time.perf_counter() - started)
+    if ended[0] is Status.DONE:
         run.model.load_state_dict(weights)
     return run.model.eval(), record
 
 
 class _Run:
-    """The live state of one run: network, optimiser, rows as tensors, and what has been seen so far."""
+    """One run under way."""
 
-    def __init__(self, recipe: Recipe, split: Split, key: RunKey) -> None:
-        self.recipe, self.split, self.key = recipe, split, key
-        self.task = recipe.task
-        self.x, self.y = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train)
-        self.x_val, self.y_val = torch.from_numpy(split.x_val), torch.from_numpy(split.y_val)
-        self.lam = to_lam(float(key.variant.get("l2", 0.0)), recipe.unit, n_samples=len(self.y), batch_size=recipe.batch_size)
-        self.model = build_model(recipe, key.variant, key.seed, self.x[:2])
-        place_dropout(self.model, derive("dropout", key.seed))
-        strengths: float | dict[Key, float] = self.lam
-        if recipe.profile is not None:
-            strengths = {name: self.lam * by for name, by in recipe.profile.items()}
-        groups = param_groups(self.model, strengths, apply_to=recipe.apply_to)
-        self.optimizer: Optimizer = set_lr(recipe.optimizer(groups), key.variant)
-        self.matrices = {p.name: p.parameter for p in place(self.model) if p.role is Role.WEIGHT}
-        self.curves: dict[str, list[float]] = {}
-        self.norms: dict[str, list[float]] = {name: [] for name in self.matrices}
+    def __init__(self, recipe: Recipe, live: LiveRun) -> None:
+        self.recipe, self.live, self.model = recipe, live, live.model
+        self.ledger = Ledger(recipe, live.split, live.key, live.lam, live.matrices)
+        self.rates = [float(group.get("lr", 0.0)) for group in live.optimizer.param_groups]
         self.step = 0
-        self.best_loss, self.best_epoch = math.inf, 0
         self.best_state: dict[str, Tensor] = {}
 
-    def train(self) -> Status:
+    def train(self) -> Ending:
         self._look_at_weights()
-        for epoch in range(1, self.recipe.epochs + 1):
-            self._train_epoch(epoch)
+        while True:
+            self._train_epoch(self.ledger.epoch + 1)
             self._look_at_weights()
-            if not self._look_at_losses(epoch):
-                return Status.DIVERGED
-        return Status.DONE
+            self._look_at_losses()
+            if ended := self.ledger.ending():
+                return ended
 
-    def record(self, status: Status, seconds: float) -> Record:
-        last = best = None
-        if status is Status.DONE:
-            last = self._outcome(self.recipe.epochs)
-            best = last
-            if self.best_epoch < self.recipe.epochs:
-                self.model.load_state_dict(self.best_state)
-                best = self._outcome(self.best_epoch)
-        split = self.split
-        return Record(
-            key=self.key,
-            status=status,
-            lam=self.lam,
-            n_train=len(split.y_train),
-            n_val=len(split.y_val),
-            n_test=len(split.y_test),
-            curves={name: tuple(values) for name, values in self.curves.items()},
-            weight_norms={name: tuple(values) for name, values in self.norms.items()},
-            constant_loss=constant_loss(self.task, self.y),
-            last=last,
-            best_val=best,
-            test_rows=split.test_rows,
-            seconds=seconds,
-            threads=self.recipe.threads,
-            message=""
-            if status is Status.DONE
-            else f"the loss stopped being a finite number in epoch {len(self.curves['train_loss'])}",
-        )
+    def outcomes(self) -> tuple[Outcome, Outcome]:
+        """Measure the last weights and the best; test rows are looked at here and nowhere else, after training."""
+        ledger = self.ledger
+        last = self._outcome(ledger.epoch)
+        if ledger.best_epoch == ledger.epoch:
+            return last, last
+        self.model.load_state_dict(self.best_state)
+        return last, self._outcome(ledger.best_epoch)
 
     def _train_epoch(self, epoch: int) -> None:
+        live, recipe = self.live, self.recipe
         self.model.train()
-        order = torch.randperm(len(self.y), generator=torch_generator("order", self.key.seed, epoch))
-        for rows in _batches(order, self.recipe.batch_size):
+        for rows in batches(order(live.key.seed, epoch, len(live.y)), recipe.batch_size):
+            self._set_rates()
             self.step += 1
             set_step(self.model, self.step)
-            self.optimizer.zero_grad()
-            outputs = self.model(self.x[rows])
-            criterion(self.task, outputs, self.y[rows]).mean().backward()
-            self.optimizer.step()
+            live.optimizer.zero_grad()
+            outputs = self.model(live.x[rows])
+            criterion(recipe.task, outputs, live.y[rows]).mean().backward()
+            live.optimizer.step()
+
+    def _set_rates(self) -> None:
+        if (schedule := self.recipe.lr_schedule) is not None:
+            for group, rate in zip(self.live.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * schedule.factor(self.step, rate, rate)
 
     def _look_at_weights(self) -> None:
-        for name, weight in self.matrices.items():
-            self.norms[name].append(float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64)))
+        self.ledger.see_norms(
+            {
+                name: float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64))
+                for name, weight in self.live.matrices.items()
+            }
+        )
 
-    def _look_at_losses(self, epoch: int) -> bool:
-        """Add a point to every curve, keep the weights of the least validation loss, and say whether all is finite."""
-        points = {}
-        for part, x, y in (("train", self.x, self.y), ("val", self.x_val, self.y_val)):
-            rows = per_row(self.task, self._predict(x), y)
+    def _look_at_losses(self) -> None:
+        """Add a point to every curve, and keep the weights of the least validation loss."""
+        live, points = self.live, {}
+        for part, x, y in (("train", live.x, live.y), ("val", live.x_val, live.y_val)):
+            rows = per_row(self.recipe.task, self._predict(x), y)
             points.update({f"{part}_{name}": value for name, value in means(rows).items()})
-        for name, value in points.items():
-            self.curves.setdefault(name, []).append(value)
-        if points["val_loss"] < self.best_loss:
-            self.best_loss, self.best_epoch = points["val_loss"], epoch
+        if self.ledger.see(points):
             self.best_state = copy.deepcopy(self.model.state_dict())
-        return math.isfinite(points["train_loss"]) and math.isfinite(points["val_loss"])
 
     def _outcome(self, epoch: int) -> Outcome:
-        """Measure the present weights; test rows are looked at here and nowhere else, after training."""
-        y_test = torch.from_numpy(self.split.y_test)
-        outputs = self._predict(torch.from_numpy(self.split.x_test))
-        return Outcome(
-            epoch=epoch,
-            val=summary(self.task, self._predict(self.x_val), self.y_val, self.split.y_scale),
-            test=summary(self.task, outputs, y_test, self.split.y_scale),
-            examples=per_row(self.task, outputs, y_test),
-        )
+        x_test = torch.from_numpy(self.live.split.x_test).to(self.recipe.device)
+        return self.ledger.outcome(epoch, self._predict(self.live.x_val).cpu(), self._predict(x_test).cpu())
 
     def _predict(self, x: Tensor) -> Tensor:
         return torch.cat([predict(self.recipe, self.model, rows) for rows in x.split(_EVALUATION_ROWS)])
-
-
-def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """Cut an order of rows into batches; a last row that would stand alone joins the batch before, since a batch norm needs two."""
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches

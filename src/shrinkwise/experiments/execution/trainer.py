@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from shrinkwise.errors import ShrinkwiseError
 from shrinkwise.experiments.data import Dataset, Split, cut
-from shrinkwise.experiments.engine import Recipe, train_one
-from shrinkwise.experiments.records import Condition, Record, RunKey, Status
+from shrinkwise.experiments.engine import Recipe, failed, train_one
+from shrinkwise.experiments.records import Condition, Record, RunKey
 
 
 @dataclass
@@ -39,29 +39,10 @@ class Trainer:
         except ShrinkwiseError:
             raise
         except Exception as error:  # noqa: BLE001  anything may come out of a user's code
-            return self._failed(key, split, f"{type(error).__name__}: {error}", time.perf_counter() - started)
+            return failed(self.recipe, split, key, error, time.perf_counter() - started)
 
     def _split(self, condition: Condition, seed: int) -> Split:
         """Cut the rows once for all variants: a plan lists the variants of one condition and seed one after another."""
         if (condition, seed) not in self._cut:
             self._cut = {(condition, seed): cut(self.dataset, condition, seed)}
         return self._cut[condition, seed]
-
-    def _failed(self, key: RunKey, split: Split, message: str, seconds: float) -> Record:
-        return Record(
-            key=key,
-            status=Status.FAILED,
-            lam=float("nan"),
-            n_train=len(split.y_train),
-            n_val=len(split.y_val),
-            n_test=len(split.y_test),
-            curves={},
-            weight_norms={},
-            constant_loss=float("nan"),
-            last=None,
-            best_val=None,
-            test_rows=split.test_rows,
-            seconds=seconds,
-            threads=self.recipe.threads,
-            message=message,
-        )
