@@ -25,7 +25,7 @@ from dying import append_for_ever, run_small, run_small_and_die
 from shrinkwise.errors import StoreError, WorkerError
 from shrinkwise.experiments.data import digits
 from shrinkwise.experiments.engine import NamedOptimizer
-from shrinkwise.experiments.execution import LocalLauncher, Store, Trainer, execute
+from shrinkwise.experiments.execution import LocalLauncher, OneByOne, Store, Trainer, execute
 from shrinkwise.experiments.execution.codec import decode, encode
 from shrinkwise.experiments.grid import grid
 from shrinkwise.experiments.identity import optimizer_identity
@@ -111,10 +111,10 @@ def test_a_failed_run_is_a_status_and_is_trained_again(tmp_path, uninterrupted):
         recipe = experiment.recipe
         if key == broken:
             recipe = replace(recipe, optimizer=lambda groups: 1 / 0)
-        return Trainer(recipe, experiment.dataset)(key)
+        return Trainer(recipe, experiment.dataset).train(key)
 
     with Store(tmp_path) as store:
-        records = execute(experiment.plan, lambda plan: fail_once, store, LocalLauncher(1))
+        records = execute(experiment.plan, lambda plan: OneByOne(fail_once), store, LocalLauncher(1))
         assert [record.status for record in records if record.key == broken] == [Status.FAILED]
         assert "ZeroDivisionError" in records[3].message
         assert store.missing(experiment.plan.runs()) == [broken]

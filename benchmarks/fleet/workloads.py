@@ -185,8 +185,8 @@ SIZES: Mapping[str, Size] = {
         dense("784-128-5", 20, train_size=2_000),
         dense("784-128-5-full", 5),
         dense("784-256-128-10", 20, source=functools.partial(mnist, None), train_size=2_000),
-        Size("conv", "conv", functools.partial(images, 1, 28, 28), conv_net, 10),
-        Size("transformer", "transformer", functools.partial(images, 28, 28), transformer, 10),
+        Size("conv", "conv", functools.partial(images, 1, 28, 28), conv_net, 3),
+        Size("transformer", "transformer", functools.partial(images, 28, 28), transformer, 6),
     )
 }
 

@@ -92,6 +92,10 @@ class UnplacedParameterWarning(ShrinkwiseWarning):
     """A parameter of unknown kind stays without a penalty."""
 
 
+class StackingWarning(ShrinkwiseWarning):
+    """Runs that were to be trained together are trained one by one."""
+
+
 class DecayRoundingWarning(ShrinkwiseWarning):
     """Weights are kept in a precision in which the decay of a step rounds to nothing."""
 

@@ -90,15 +90,41 @@ def keep_mask(shape: torch.Size | tuple[int, ...], rate: float, key: torch.Tenso
     >>> bool((mask.float().mean() - 0.75).abs() < 0.02)
     True
     """
+    return mask_words(shape, key) >= keep_threshold(rate)
+
+
+def keep_threshold(rate: float) -> int:
+    """Return the least of :func:`mask_words`'s numbers that is kept where a share ``rate`` is to be dropped; all are at rate 0."""
+    return _signed(round(rate * _WORD) - _WORD // 2)
+
+
+def mask_words(shape: torch.Size | tuple[int, ...], key: torch.Tensor) -> torch.Tensor:
+    """Return the numbers that :func:`keep_mask` compares with a rate's threshold, for masks of many rates from one key.
+
+    Args:
+        shape: Shape of the mask.
+        key: int64 tensor, as :func:`keep_mask` takes it.
+
+    Returns:
+        int64 tensor of the broadcast shape, uniform over all of int64 in its leading bits.
+    """
+    return mixed(mask_counter(shape, key.device) + key)
+
+
+def mask_counter(shape: torch.Size | tuple[int, ...], device: torch.device | None = None) -> torch.Tensor:
+    """Return what is added to a key for each element of a mask, an int64 tensor of that shape; see :func:`mixed`."""
     n = int(np.prod(shape, dtype=np.int64))
-    counter = torch.arange(1, n + 1, dtype=torch.int64, device=key.device).mul_(_signed(_GOLDEN)).view(shape)
-    bits = counter + key
+    return torch.arange(1, n + 1, dtype=torch.int64, device=device).mul_(_signed(_GOLDEN)).view(shape)
+
+
+def mixed(bits: torch.Tensor) -> torch.Tensor:
+    """Turn counters plus key, in place, into the numbers of :func:`mask_words`."""
     bits ^= _shift_right(bits, 30)
     bits *= _signed(_MIX_1)
     bits ^= _shift_right(bits, 27)
     bits *= _signed(_MIX_2)
     # SplitMix64 ends with x ^ (x >> 31), which leaves the leading 31 bits as they are; the comparison needs no more.
-    return bits >= _signed(round(rate * _WORD) - _WORD // 2)
+    return bits
 
 
 def _shift_right(bits: torch.Tensor, by: int) -> torch.Tensor:

@@ -91,5 +91,3 @@ class Ensemble:
                 loss += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(part.shape).sum(1)
                 hits += (logits.argmax(2) == targets).sum(1)
         return list(zip((loss / rows.shape[1]).tolist(), (hits / rows.shape[1]).tolist(), strict=True))
-
-

@@ -20,8 +20,8 @@ from shrinkwise.experiments.records import Record
 __all__ = ["loky", "sklearn", "train"]
 
 
-def train(workload: Workload, mode: str) -> list[Outcome]:
-    """Train every run; ``mode`` is the engine."""
+def train(workload: Workload, mode: str, jobs: int | None = None) -> list[Outcome]:
+    """Train every run; ``mode`` is the engine, ``jobs`` the number of worker processes, one a core where None."""
     size = workload.size
     experiment = Experiment(
         model=size.factory,
@@ -36,7 +36,7 @@ def train(workload: Workload, mode: str) -> list[Outcome]:
     # An older face has no engine to choose.
     chosen = {"engine": mode} if "engine" in inspect.signature(Experiment.run).parameters else {}
     with tempfile.TemporaryDirectory() as folder, _one_is_enough(workload):
-        result = experiment.run(folder, progress=False, **chosen)
+        result = experiment.run(folder, jobs=jobs, progress=False, **chosen)
     return [_outcome(record) for record in result.records]
 
 

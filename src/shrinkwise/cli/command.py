@@ -16,6 +16,7 @@ class Output(Settings):
         None, description="Folder for runs and report; a second call with the same folder goes on. runs/NAME if left out."
     )
     jobs: Count | None = Field(None, description="Worker processes; one a core if left out.")
+    verbose: bool = Field(False, description="Say by what engine the runs were trained, and why by that one.")
     as_json: bool = Field(False, alias="json", description="Print one JSON document on standard output, and nothing else there.")
 
 

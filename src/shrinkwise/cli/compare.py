@@ -9,7 +9,7 @@ import typer
 
 from shrinkwise.cli.command import Command
 from shrinkwise.cli.flags import flags_of
-from shrinkwise.cli.output import note, print_answer, say_reasons, shown_progress
+from shrinkwise.cli.output import note, print_answer, say_means, say_reasons, shown_progress
 from shrinkwise.experiments.result import check_free
 from shrinkwise.experiments.spec_messages import read_toml
 
@@ -48,5 +48,7 @@ def run(settings: dict[str, Any], *, name: str = "") -> None:
     check_free(folder, experiment.dataset.name)
     with shown_progress(folder) as progress:
         result = experiment.run(folder, jobs=command.jobs, progress=progress)
+    if command.verbose:
+        say_means(folder)
     print_answer(result, result.save(folder), as_json=command.as_json)
     say_reasons(result.records)

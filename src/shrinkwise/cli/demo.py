@@ -17,6 +17,9 @@ DEMO = {
     "epochs": 100,
 }
 
+_MEANS = {"as_json", "verbose", "jobs", "engine", "device", "memory"}
+"""Flags that leave it the same experiment, kept in the same folder."""
+
 
 @flags_of(Command)
 def demo(**flags: Any) -> None:
@@ -24,4 +27,4 @@ def demo(**flags: Any) -> None:
 
     It is `compare` with other defaults, and takes the same flags. Example: shrinkwise demo --seeds 20
     """
-    run(DEMO | flags, name="demo" if not flags.keys() - {"as_json", "jobs"} else "")
+    run(DEMO | flags, name="demo" if not flags.keys() - _MEANS else "")

@@ -12,7 +12,7 @@ import typer
 from shrinkwise.cli.command import FunctionCommand, Output, TuneCommand
 from shrinkwise.cli.flags import flags_of
 from shrinkwise.cli.loading import Wanted, named, somebodys_code
-from shrinkwise.cli.output import note, print_document, say_reasons, shown_progress
+from shrinkwise.cli.output import note, print_document, say_means, say_reasons, shown_progress
 from shrinkwise.errors import SettingError
 from shrinkwise.experiments.report.choosing.words import interval_text, lam_text
 from shrinkwise.experiments.result import check_free
@@ -56,6 +56,8 @@ def tune(
         folder = Path(command.out).expanduser() if command.out else Path("runs") / f"{name}-tune-{tuning.short_name}"
         check_free(folder, tuning.data)
         tuned = _run(tuning, folder, command)
+        if command.verbose:
+            say_means(folder)
         page = tuned.save(folder)
     _print(tuned, page, command)
 

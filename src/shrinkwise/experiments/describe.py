@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -14,6 +15,16 @@ from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
 from shrinkwise.regularization.rules import chosen, place
 from shrinkwise.regularization.strength import find_unit
+from shrinkwise.regularization.strength.schedules import InEpochs, Product, Schedule
+
+_FORMULAS = {
+    "l1": "mean loss + λ·Σ|w|",
+    "elastic_net": "mean loss + λ·(½·Σ|w| + ¼·Σw²)",
+    "group_lasso": "mean loss + λ·Σ √size·‖w of a unit‖",
+    "l2_sp": "mean loss + λ/2·Σ(w − w at the start)²",
+    "max_norm": "‖incoming weights of a unit‖ ≤ limit",
+}
+"""What a number means under each penalty beside L2."""
 
 
 def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, further: Mapping[str, Any]) -> Study:
@@ -55,6 +66,8 @@ def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, fu
             "batch_size": recipe.batch_size,
             "apply_to": recipe.apply_to,
             "penalty": _penalty(recipe.unit, decay),
+            **{kind: _FORMULAS[kind] for kind in made.penalties},
+            **_over_time(recipe),
             **({"task": dataset.task_note} if dataset.task_note else {}),
             **further,
             "threads": recipe.threads,
@@ -63,6 +76,32 @@ def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, fu
         layers=outline(model, names),
         version=metadata.version("shrinkwise"),
     )
+
+
+def by_means(study: Study, means: Mapping[str, Any]) -> Study:
+    """Return a study that says by the means of which plan its runs were trained; the single loop and the CPU go without saying."""
+    found: dict[str, Any] = {"threads": means["threads"]}
+    if means["engine"] == "fleet":
+        found["engine"] = f"fleets of at most {means['fleet_size']} runs"
+    if means.get("device", "cpu") != "cpu":
+        found["device"] = means["device"]
+    return replace(study, settings={**study.settings, **found})
+
+
+def _over_time(recipe: Recipe) -> dict[str, Any]:
+    """Return what does not stay the same, or does not last, over a run, by name; nothing where all does."""
+    found = {"schedule": _in_words(recipe.schedule), "lr_schedule": _in_words(recipe.lr_schedule), "patience": recipe.patience}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _in_words(schedule: Schedule | None) -> str | None:
+    """Write a schedule for a page: somebody's own by its name."""
+    if isinstance(schedule, Product):
+        return " * ".join(str(_in_words(part)) for part in schedule.parts)
+    if isinstance(schedule, InEpochs):
+        return repr(schedule.schedule).replace("n_steps=", "n_epochs=")
+    is_ours = type(schedule).__module__.startswith("shrinkwise.")
+    return None if schedule is None else repr(schedule) if is_ours else type(schedule).__name__
 
 
 def _penalty(unit: str, decay: str) -> str:

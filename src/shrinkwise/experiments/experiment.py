@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from shrinkwise.errors import SettingError, did_you_mean
+from shrinkwise.errors import SettingError
 from shrinkwise.experiments.data import Dataset, as_dataset
-from shrinkwise.experiments.describe import describe
+from shrinkwise.experiments.describe import by_means, describe
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, metric_names
 from shrinkwise.experiments.engine.recipe import ModelFactory, OptimizerFactory
-from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, execute
+from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, choose_means, execute, trainer_by
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.grid import check_comparable, read_base, read_conditions, read_rates, read_seeds, read_variants
-from shrinkwise.experiments.identity import models_identity, optimizer_identity
+from shrinkwise.experiments.identity import models_identity, optimizer_identity, schedule_identity
 from shrinkwise.experiments.progress import shown
 from shrinkwise.experiments.rates import own_rates, rates_words, with_rates
-from shrinkwise.experiments.records import Condition, Setting, Variant
+from shrinkwise.experiments.records import Condition, RunKey, Setting, Variant
 from shrinkwise.experiments.rehearsal import Rehearsal, rehearse
 from shrinkwise.experiments.result import Result
+from shrinkwise.experiments.running import ENGINES, check_choice, check_schedules, read_device, read_memory, read_patience
 from shrinkwise.experiments.stats.margin import margin_of
 from shrinkwise.experiments.study import Study
 from shrinkwise.regularization.rules import ApplyTo
 from shrinkwise.regularization.strength import find_unit, to_lam
+from shrinkwise.regularization.strength.schedules import Schedule
 
 SELECTIONS = ("last", "best-val")
 
@@ -40,7 +42,9 @@ class Experiment:
         model: Makes a network from a variant: ``model(variant)``.
         data: A :class:`Dataset`, a pair ``(x, y)`` of tensors or arrays, a TensorDataset of two, or the name of a source.
         variants: Mappings from setting to value, as :func:`grid` makes them. ``l2`` is the strength of the penalty in ``unit``;
-            every other setting is the model's own to read. An experiment without variants cannot be run, but tuned.
+            ``l1``, ``elastic_net``, ``group_lasso``, ``l2_sp`` and ``max_norm`` are read as :class:`Regularizer` reads a number
+            (0 for none) and act on the gradients; every other setting is the model's own to read. An experiment without variants
+            cannot be run, but tuned.
         conditions: Mappings with ``train_size`` and ``label_noise``; variants are compared within one.
         base: What the others are compared against, and what a tuning starts from; if left out, the variant in which nothing is
             switched on, or else the first.
@@ -58,7 +62,16 @@ class Experiment:
         margin: Half-width of what counts as equivalent: points of accuracy, f1 and auc and hundredths of r2 (0.5 by default), per
             cent of the base's value for loss and rmse (2 by default).
         select: Judge the weights after the ``last`` epoch, or those of the epoch of best validation loss, ``best-val``.
-        threads: Threads of one run.
+        schedule: A factor on every strength over the optimiser's steps, of ``shrinkwise.schedules``; ``InEpochs(Cosine(30))``
+            counts epochs, where runs have other numbers of rows. A limit, as of ``max_norm``, follows none.
+        lr_schedule: A factor on the learning rate, likewise.
+        patience: Epochs without a better validation loss after which a run ends, as does one that has learned nothing; None
+            trains every run to its last epoch.
+        engine: ``single`` trains runs one by one, ``fleet`` many together; ``auto`` takes what a short measurement finds faster.
+            The records agree to rounding.
+        device: ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
+        memory: What the runs that are trained at once may take: bytes, or such as ``"4GB"``; half of what is free if left out.
+        threads: Threads of one run, or of one fleet; one for a run, and measured for a fleet, if left out.
         settings: What else a page should list, by name.
         command: The command that reproduces the experiment.
 
@@ -85,7 +98,13 @@ class Experiment:
         metric: str | None = None,
         margin: float | None = None,
         select: str = "last",
-        threads: int = 1,
+        schedule: Schedule | None = None,
+        lr_schedule: Schedule | None = None,
+        patience: int | None = None,
+        engine: str = "auto",
+        device: str = "auto",
+        memory: int | str | None = None,
+        threads: int | None = None,
         settings: Mapping[str, Any] | None = None,
         command: str = "",
     ) -> None:
@@ -96,10 +115,13 @@ class Experiment:
         self.rates = read_rates(lr, self.variants)
         self.conditions = read_conditions(conditions)
         self.seeds, self.has_own_seeds = read_seeds(10 if seeds is None else seeds), seeds is not None
-        _check_counts(epochs=epochs, batch_size=batch_size, threads=threads)
-        _check_choice("select", select, SELECTIONS)
+        _check_counts(epochs=epochs, batch_size=batch_size, threads=1 if threads is None else threads)
+        check_choice("select", select, SELECTIONS)
+        check_choice("engine", engine, ENGINES)
+        check_schedules(schedule, lr_schedule)
+        self.engine, self.memory_bytes, self.threads = engine, read_memory(memory), threads
         self.metric = metric or metric_names(self.dataset.task)[0]
-        _check_choice("metric", self.metric, metric_names(self.dataset.task))
+        check_choice("metric", self.metric, metric_names(self.dataset.task))
         self.margin = margin_of(self.metric, margin)
         self.select, self.command, self.extra_settings = select, command, dict(settings or {})
         self.recipe = Recipe(
@@ -111,7 +133,11 @@ class Experiment:
             batch_size=batch_size,
             unit=_penalty_unit(unit),
             apply_to=apply_to,
-            threads=threads,
+            threads=threads or 1,
+            schedule=schedule,
+            lr_schedule=lr_schedule,
+            patience=read_patience(patience),
+            device=read_device(device),
         )
 
     def run(self, out: str | Path | None = None, *, jobs: int | None = None, progress: Progress | bool = True) -> Result:
@@ -120,7 +146,8 @@ class Experiment:
         Args:
             out: Folder that keeps the plan and the records; a second call with the same folder goes on where the first one
                 stopped. None keeps nothing.
-            jobs: Worker processes; None takes one a core. The records do not depend on it.
+            jobs: Worker processes; None takes what was measured to be best, or one a core. The records do not depend on it, but for
+                rounding where runs are trained together.
             progress: True shows a bar on standard error where one can move (a terminal, a notebook), False nothing; a function is
                 called with the number of runs done and of all runs.
 
@@ -134,13 +161,14 @@ class Experiment:
         study, plan = self.study, self.plan
 
         with Store(None if out is None else Path(out)) as store, shown(progress) as report:
-            records = execute(plan, self.trainer, store, launcher, report)
+            records = execute(plan, self.trainer, store, launcher, report, partial(self.chosen_means, jobs=launcher.jobs))
+            kept = store.plan() or plan
         rates = own_rates(records, self.select) if self.rates else None
-        return Result(study=study, records=tuple(records), base=self.base, rates=rates)
+        return Result(study=by_means(study, kept.means), records=tuple(records), base=self.base, rates=rates)
 
     def trainer(self, kept: Plan) -> Trainer:
-        """Return what trains a run by the means of a plan."""
-        return Trainer(replace(self.recipe, threads=kept.means["threads"]), self.dataset)
+        """Return what trains runs by the means of a plan."""
+        return trainer_by(kept.means, self.recipe, self.dataset)
 
     @property
     def trained(self) -> tuple[Variant, ...]:
@@ -169,13 +197,30 @@ class Experiment:
             "batch_size": recipe.batch_size,
             "unit": recipe.unit,
             "apply_to": recipe.apply_to,
+            # Named only where given, so that what was kept before there were any is still the same experiment.
+            **({"schedule": schedule_identity(recipe.schedule)} if recipe.schedule else {}),
+            **({"lr_schedule": schedule_identity(recipe.lr_schedule)} if recipe.lr_schedule else {}),
+            **({"patience": recipe.patience} if recipe.patience else {}),
         }
 
     @property
     def means(self) -> dict[str, Any]:
-        """By what it is trained, by name."""
+        """By what it is trained where nothing is chosen, by name."""
         versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
-        return {"engine": "single", "threads": self.recipe.threads, "versions": versions}
+        return {"engine": "single", "threads": self.recipe.threads, "device": self.recipe.device, "versions": versions}
+
+    def chosen_means(self, keys: Sequence[RunKey], n_all: int, jobs: int | None) -> Mapping[str, Any]:
+        """Choose engine, size of a fleet, threads and processes for runs that are asked for at once, of ``n_all`` in all."""
+        return choose_means(
+            self.recipe,
+            self.dataset,
+            keys,
+            n_all,
+            engine=self.engine,
+            threads=self.threads,
+            jobs=jobs,
+            memory_bytes=self.memory_bytes,
+        )
 
     @cached_property
     def study(self) -> Study:
@@ -206,13 +251,8 @@ def _check_factories(**factories: object) -> None:
 
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise SettingError(f"{name} is {count}", "it is a count", "give a whole number from 1")
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise SettingError(f"{name} is {value!r}", f"{name} is one of {', '.join(choices)} here", did_you_mean(str(value), choices))
 
 
 def _penalty_unit(name: str) -> str:

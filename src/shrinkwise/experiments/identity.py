@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shrinkwise.experiments.own_code import code_of, name_of, parts_of
+from shrinkwise.regularization.strength.schedules import Product, Schedule
 
 
 def models_identity(factory: object, models: Iterable[nn.Module]) -> str:
@@ -61,3 +62,12 @@ def function_identity(function: object) -> str:
     for part in parts_of(function):
         digest.update(part + b"\0")
     return f"{name_of(function)} {digest.hexdigest()[:16]}"
+
+
+def schedule_identity(schedule: Schedule) -> str:
+    """Return a schedule of ours as it is written; of somebody's own a hash of its code and of what it holds."""
+    if isinstance(schedule, Product):
+        return " * ".join(map(schedule_identity, schedule.parts))
+    if type(schedule).__module__.startswith("shrinkwise."):
+        return repr(schedule)
+    return function_identity(schedule)

@@ -122,6 +122,10 @@ class Status(enum.StrEnum):
     STOPPED = "stopped"
 
 
+STOPPED = "stopped after epoch "
+"""How the message of a run begins that is done before its last epoch; the epoch, a colon and the reason follow."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What one set of weights, those after ``epoch``, gives on validation and test rows.
@@ -158,7 +162,7 @@ class Record:
         test_rows: Which rows of the data set the test rows are, shape ``(n_test,)``, in the order of an outcome's examples.
         seconds: Wall time.
         threads: Threads that the run was allowed.
-        message: What went wrong, where something did.
+        message: What went wrong, where something did; or why the run was done before its last epoch.
         unread: Settings of the variant that a training function did not read; empty where a network is made of them.
         has_collapsed: Whether a training function's own trial saw that nothing was learned; None where a network is ours.
         n_steps: Optimiser steps that were taken when the run ended, in whatever way; 0 where they are not known.

@@ -13,8 +13,14 @@ from torch.optim import Optimizer
 from shrinkwise.errors import DataError, SettingError, did_you_mean
 from shrinkwise.experiments.data import Dataset, Split, choose_rows, cut
 from shrinkwise.experiments.engine import Recipe, build_model, predict
+from shrinkwise.experiments.engine.live import PENALTIES, attached
+from shrinkwise.experiments.engine.pace import paced, steps_per_epoch
 from shrinkwise.experiments.records import Condition, Setting, Variant
+from shrinkwise.experiments.scalars import scalar
 from shrinkwise.regularization.apply import param_groups
+
+_READ_BY_US = ("l2", "lr", *PENALTIES)
+"""Settings that act without the model's reading them."""
 
 _TRIED = 0.125
 """A strength that no optimiser has as its default, so that it can be told from one."""
@@ -28,11 +34,13 @@ class Rehearsal:
         split: The rows of the condition with the most training rows, for the first seed.
         models: A network for each variant, for the first seed.
         optimizer: An optimiser of the first network.
+        penalties: Kinds of penalty, beside L2, that some variant has.
     """
 
     split: Split
     models: tuple[nn.Module, ...]
     optimizer: Optimizer
+    penalties: tuple[str, ...] = ()
 
 
 def rehearse(
@@ -48,8 +56,8 @@ def rehearse(
     Raises:
         DataError: The data cannot carry a condition for some seed, or the metric cannot be measured on their test rows.
         ModelError: A network's outputs do not fit the task.
-        SettingError: A setting of the variants is read by nobody, or the optimiser takes no notice of ``weight_decay``, or has no
-            learning rate where a variant brings one.
+        SettingError: A setting of the variants is read by nobody, a penalty cannot act, the optimiser takes no notice of
+            ``weight_decay``, or has no learning rate where a variant or a schedule acts on it; a schedule gives no factors.
     """
     sizes = {condition: [len(choose_rows(dataset, condition, seed)[0]) for seed in seeds] for condition in conditions}
     largest = max(conditions, key=lambda condition: sizes[condition][0])
@@ -60,10 +68,16 @@ def rehearse(
     models = tuple(build_model(recipe, variant, seeds[0], rows) for variant in watched)
     for model in models:
         predict(recipe, model, rows)
-    _check_settings({"l2", "lr"}.union(*(variant.read for variant in watched)), variants)
+    _check_settings(set(_READ_BY_US).union(*(variant.read for variant in watched)), variants)
     optimizer = _try_optimizer(recipe, models[0])
-    _check_rates(optimizer, variants)
-    return Rehearsal(split, models, optimizer)
+    _check_rates(recipe, optimizer, variants)
+    recipe = paced(recipe, len(split.y_train))
+    _check_schedules(recipe, optimizer, len(split.y_train))
+    penalties = tuple(kind for kind in PENALTIES if any(variant.get(kind) for variant in variants))
+    for variant, model in zip(variants, models, strict=True):
+        if any(variant.get(kind) for kind in penalties):
+            attached(recipe, model, recipe.optimizer(param_groups(model, 0.0, apply_to=recipe.apply_to)), variant)
+    return Rehearsal(split, models, optimizer, penalties)
 
 
 class _Watched(Variant):
@@ -85,7 +99,7 @@ def _check_settings(read: set[str], variants: Sequence[Variant]) -> None:
             raise SettingError(
                 f"the setting {name!r} of the variants is read by nobody",
                 "the model was made without it, and it is not l2 or lr, which act through the optimiser: it could have no effect",
-                did_you_mean(name, ["l2", "lr", *sorted(read - {"l2", "lr"})]),
+                did_you_mean(name, [*_READ_BY_US, *sorted(read.difference(_READ_BY_US))]),
             )
 
 
@@ -117,11 +131,24 @@ def _try_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     return optimizer
 
 
-def _check_rates(optimizer: Optimizer, variants: Sequence[Variant]) -> None:
+def _check_rates(recipe: Recipe, optimizer: Optimizer, variants: Sequence[Variant]) -> None:
     own = next((variant["lr"] for variant in variants if "lr" in variant), None)
-    if own is not None and not all("lr" in group for group in optimizer.param_groups):
+    asked = {"a variant has lr": own, "schedule is": recipe.schedule, "lr_schedule is": recipe.lr_schedule}
+    name, value = next(((name, value) for name, value in asked.items() if value is not None), ("", None))
+    if value is not None and not all("lr" in group for group in optimizer.param_groups):
         raise SettingError(
-            f"a variant has lr {own}",
-            f"{type(optimizer).__name__} has no learning rate that it could take the place of",
-            "leave lr out, or take an optimiser that has one",
+            f"{name} {value}",
+            f"{type(optimizer).__name__} has no learning rate that it could act on",
+            "leave it out, or take an optimiser that has one",
         )
+
+
+def _check_schedules(recipe: Recipe, optimizer: Optimizer, n_rows: int) -> None:
+    """Ask each schedule for the factors of the first step and the last: somebody's own may give anything."""
+    last = recipe.epochs * steps_per_epoch(recipe, n_rows) - 1
+    lr = float(optimizer.param_groups[0].get("lr", 0.0))
+    for name, schedule in (("schedule", recipe.schedule), ("lr_schedule", recipe.lr_schedule)):
+        for factor in [scalar(schedule.factor(step, lr, lr)) for step in (0, last)] if schedule else ():
+            if factor is None or not 0 <= factor < float("inf"):
+                cause = "a factor is a finite number, 0 or above"
+                raise SettingError(f"{name} gives the factor {factor}", cause, f"mend {type(schedule).__name__}.factor")

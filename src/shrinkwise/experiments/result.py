@@ -16,6 +16,7 @@ from shrinkwise.experiments import report
 from shrinkwise.experiments.rates import OwnRates
 from shrinkwise.experiments.records import Record, Status, Variant
 from shrinkwise.experiments.stats import Answer, Measurement, answer, measure
+from shrinkwise.experiments.stats.notes import stops
 from shrinkwise.experiments.study import Study
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Result:
             maximize=self.maximize,
             test_rows=rows if self.study.is_resampled else None,
         )
-        return self.rates.told(said) if self.rates else said
+        said = self.rates.told(said) if self.rates else said
+        return replace(said, notes=(*said.notes, *stops(self.records)))
 
     @property
     def _shown(self) -> tuple[Record, ...]:

@@ -14,7 +14,9 @@ from shrinkwise.experiments.data import Dataset, load
 from shrinkwise.experiments.engine import NamedOptimizer
 from shrinkwise.experiments.engine.optimizers import DEFAULT_DECAY, DEFAULT_LR
 from shrinkwise.experiments.models import MLPFactory
+from shrinkwise.experiments.running import read_device, read_memory
 from shrinkwise.experiments.spec_messages import message, name_of, written
+from shrinkwise.regularization.strength.schedules import Cosine, InEpochs, Linear, Schedule
 
 _ARTICLE_EVERY = 10
 
@@ -127,6 +129,14 @@ class Training(Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Momentum of sgd.")
     batch_size: Count = Field(64, description="Rows of one optimiser step.")
     epochs: Count = Field(30, description="Passes over the training rows, the same for every variant.")
+    patience: Count | None = Field(
+        None,
+        description="End a run after K epochs without a better validation loss, or that learned nothing; never if left out.",
+    )
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="λ over a run: constant, or down to 0 at its last epoch: linear, cosine."
+    )
+    lr_schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="Learning rate over a run, likewise.")
     seeds: Count = Field(10, description="Seeds; each cuts, starts and shuffles anew, the same for every variant.")
     hidden: Annotated[list[Count], BeforeValidator(_layers)] = Field(
         [128], description="Widths of the hidden layers: 128, or 128,128, or none."
@@ -142,6 +152,11 @@ class Training(Settings):
         "masked", description="Backward pass of dropout: masked, identity or full (silenced neurons keep learning)."
     )
     dropout_article: bool = Field(False, description="The article's dropout: --dropout-every 10 --dropout-backward full.")
+    engine: Literal["auto", "single", "fleet"] = Field(
+        "auto", description="single: runs one by one; fleet: many together; auto: what a short measurement finds faster."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cpu or cuda; auto: a GPU where there is one.")
+    memory: Text | None = Field(None, description="What runs that are trained at once may take, such as 4GB; half of what is free.")
 
     def contradictions(self) -> Iterator[tuple[set[str], SettingError]]:
         """Yield what is wrong between settings that are each sound, and which settings those are."""
@@ -170,6 +185,12 @@ class Training(Settings):
                 {"dropout", given},
                 SettingError(f"{given} is given and no variant has dropout", "it would do nothing", "add such as --dropout 0,0.5"),
             )
+
+        for name, check in (("device", read_device), ("memory", read_memory)):
+            try:
+                check(getattr(self, name))
+            except SettingError as error:
+                yield {name}, error
 
     def load(self) -> Dataset:
         """Read the data.
@@ -201,8 +222,17 @@ class Training(Settings):
             "metric": self.metric,
             "margin": self.margin,
             "select": self.select,
+            "patience": self.patience,
+            "schedule": self._over_all_epochs(self.schedule),
+            "lr_schedule": self._over_all_epochs(self.lr_schedule),
+            "engine": self.engine,
+            "device": self.device,
+            "memory": self.memory,
             "settings": {"hidden": ", ".join(map(str, self.hidden)), **dropout},
         }
+
+    def _over_all_epochs(self, name: str) -> Schedule | None:
+        return None if name == "constant" else InEpochs({"linear": Linear, "cosine": Cosine}[name](self.epochs))
 
     def _dropout_form(self) -> dict[str, Any]:
         if self.dropout_article:

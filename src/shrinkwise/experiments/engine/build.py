@@ -47,15 +47,28 @@ def predict(recipe: Recipe, model: nn.Module, rows: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
         outputs: Any = model(rows)
+    return fitting(recipe, type(model).__name__, outputs, len(rows))
+
+
+def fitting(recipe: Recipe, name: str, outputs: Any, n_rows: int) -> Tensor:
+    """Return what a network gave for so many rows, where it fits the task.
+
+    Args:
+        recipe: What it is trained for.
+        name: What an error calls it.
+        outputs: What it gave.
+        n_rows: Rows that it gave them for.
+
+    Raises:
+        ModelError: They have another shape than :func:`predict` says, or are no tensor.
+    """
     if not isinstance(outputs, Tensor):
-        raise ModelError(
-            f"{type(model).__name__} gives {type(outputs).__name__}", "logits or predictions are read from it", "return one tensor"
-        )
+        raise ModelError(f"{name} gives {type(outputs).__name__}", "logits or predictions are read from it", "return one tensor")
     n = recipe.n_outputs
-    if outputs.shape == (len(rows), n) or (n == 1 and outputs.shape == (len(rows),)):
+    if outputs.shape == (n_rows, n) or (n == 1 and outputs.shape == (n_rows,)):
         return outputs
     raise ModelError(
-        f"{type(model).__name__} gives outputs of shape (batch, {', '.join(map(str, outputs.shape[1:]))})",
+        f"{name} gives outputs of shape (batch, {', '.join(map(str, outputs.shape[1:]))})",
         f"these data need outputs of shape (batch, {n})",
         f"let the last layer give {n} number{'s' if n > 1 else ''} a row",
     )

@@ -53,8 +53,13 @@ class Ledger:
 
     def ending(self) -> Ending | None:
         """Say how the run ends after its latest epoch, where it does."""
+        if self._recipe.on_epoch:
+            self._recipe.on_epoch(self.epoch)
         ended = ending(self.curves, self._constant, self._recipe.patience)
-        return ended or ((Status.DONE, "") if self.epoch == self._recipe.epochs else None)
+        if self.epoch < self._recipe.epochs or (ended and ended[0] is not Status.DONE):
+            return ended
+        # Nothing stopped a run whose patience ends with its last epoch.
+        return Status.DONE, ""
 
     def outcome(self, epoch: int, val: Tensor, test: Tensor) -> Outcome:
         """Return what one set of weights gives.

@@ -13,6 +13,7 @@ from shrinkwise.errors import SettingError
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.build import build_model
 from shrinkwise.experiments.engine.optimizers import set_lr
+from shrinkwise.experiments.engine.pace import paced
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.records import RunKey, Variant
 from shrinkwise.regularization.apply import Bound, Regularizer, param_groups, schedule_decay
@@ -60,6 +61,7 @@ def prepare(recipe: Recipe, split: Split, key: RunKey) -> LiveRun:
     Raises:
         SettingError: A strength is out of range, or the optimiser cannot take what is asked of it.
     """
+    recipe = paced(recipe, len(split.y_train))
     x, y, x_val, y_val = (
         torch.from_numpy(rows).to(recipe.device) for rows in (split.x_train, split.y_train, split.x_val, split.y_val)
     )
@@ -73,18 +75,22 @@ def prepare(recipe: Recipe, split: Split, key: RunKey) -> LiveRun:
     if recipe.schedule is not None and any("weight_decay" in group for group in optimizer.param_groups):
         schedule_decay(optimizer, recipe.schedule)
     matrices = {p.name: p.parameter for p in place(model) if p.role is Role.WEIGHT}
-    bound = _attached(recipe, model, optimizer, key.variant)
+    bound = attached(recipe, model, optimizer, key.variant)
     return LiveRun(key, split, lam, model, optimizer, bound, matrices, x, y, x_val, y_val)
 
 
-def _attached(recipe: Recipe, model: nn.Module, optimizer: Optimizer, variant: Variant) -> Bound | None:
-    """Attach the penalties that a variant has beside L2."""
+def attached(recipe: Recipe, model: nn.Module, optimizer: Optimizer, variant: Variant) -> Bound | None:
+    """Attach the penalties that a variant has beside L2, if any, and return them.
+
+    Raises:
+        SettingError: A strength is no number of 0 or above, or a penalty cannot act on this model.
+    """
     slots: dict[str, Any] = {}
     for kind in PENALTIES:
         # A limit of 0 means none asked for, as everywhere in a variant: a setting that is zero is switched off.
         if strength := variant.get(kind):
             if isinstance(strength, str | bool):
-                raise SettingError(f"{kind} of a variant is {strength!r}", "it is a strength", "give a number, 0 or above")
+                raise SettingError(f"{kind} is {strength!r}", "it is a strength", "give a number, 0 or above")
             slots[kind] = strength
     if not slots:
         return None

@@ -39,6 +39,7 @@ class Recipe:
         patience: Epochs without a better validation loss after which a run ends; None trains every run to its last epoch. See
             :func:`stopping.ending`.
         device: Where networks and rows live: ``cpu`` or ``cuda``.
+        on_epoch: Called with its number when a run has ended an epoch, by every loop; nothing that a record tells depends on it.
     """
 
     model: ModelFactory
@@ -55,3 +56,4 @@ class Recipe:
     lr_schedule: Schedule | None = None
     patience: int | None = None
     device: str = "cpu"
+    on_epoch: Callable[[int], None] | None = None

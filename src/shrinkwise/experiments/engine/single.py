@@ -14,6 +14,7 @@ from shrinkwise.experiments.engine.ledger import Ledger
 from shrinkwise.experiments.engine.live import LiveRun, prepare
 from shrinkwise.experiments.engine.metrics import criterion, means, per_row
 from shrinkwise.experiments.engine.order import batches, order
+from shrinkwise.experiments.engine.pace import paced
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.engine.stopping import Ending
 from shrinkwise.experiments.engine.threads import limited_threads
@@ -58,6 +59,7 @@ def train_model(recipe: Recipe, split: Split, key: RunKey, select: str = "last")
         ModelError: The network's outputs do not fit the task.
     """
     started = time.perf_counter()
+    recipe = paced(recipe, len(split.y_train))
     with limited_threads(recipe.threads):
         run = _Run(recipe, prepare(recipe, split, key))
         with isolated_rng("training", key.seed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from shrinkwise.experiments.records import Status
+from shrinkwise.experiments.records import STOPPED, Status
 
 _EPOCHS_BEFORE_COLLAPSE = 10
 _SHARE_OF_CONSTANT = 0.95
@@ -37,7 +37,7 @@ def ending(curves: Mapping[str, Sequence[float]], constant_loss: float, patience
     if patience is None:
         return None
     if epoch > patience and min(val[-patience:]) >= min(val[:-patience]):
-        return Status.DONE, f"stopped after epoch {epoch}: no better validation loss in {patience} epochs"
+        return Status.DONE, f"{STOPPED}{epoch}: no better validation loss in {patience} epoch{'s' if patience > 1 else ''}"
     if epoch >= max(patience, _EPOCHS_BEFORE_COLLAPSE) and min(train) >= _SHARE_OF_CONSTANT * constant_loss:
-        return Status.DONE, f"stopped after epoch {epoch}: the network has learned nothing"
+        return Status.DONE, f"{STOPPED}{epoch}: the network has learned nothing"
     return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from shrinkwise.errors import ShrinkwiseError, TrainingError, WorkerError
 from shrinkwise.experiments.execution.launch import Launch, Launcher, Train
+from shrinkwise.experiments.execution.means import Choose
 from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.execution.store import Store, check_writable, holds_store
@@ -21,7 +23,7 @@ _TRIED_SEEDS = 2
 
 
 class Growing:
-    """Trains runs as they are asked for, keeps each record as its run ends, and never trains one twice; a context manager.
+    """Trains runs as they are asked for, keeps each record as it comes, and never trains one twice; a context manager.
 
     A search that is asked again asks for the same runs again, so its whole path is replayed from the store: that is how it goes on
     where it was stopped. In a new folder nothing is written before the runs of two seeds have been settled, one of which
@@ -30,7 +32,7 @@ class Growing:
 
     Args:
         plan: What makes it this experiment.
-        make_train: Gives what trains a run by the means of a plan: the one that is kept, where there is one.
+        make_train: Gives what trains by the means of a plan: the one that is kept, where there is one.
         folder: Where records are kept; None keeps them in memory.
         launcher: In which processes they are trained.
         n_all: The most runs that will be asked for.
@@ -38,9 +40,10 @@ class Growing:
         settle: Called with the records of every batch, and of the first two seeds before any is written; gives what is returned of
             them.
         progress: Called with the number of runs done and of all runs.
+        choose: Chooses the means of a new plan when its first runs are asked for; it has its own if left out.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is one thing in which a search, a comparison and their subjects differ
         self,
         plan: Plan,
         make_train: Callable[[Plan], Train],
@@ -51,22 +54,25 @@ class Growing:
         check: Callable[[Record], None] | None = None,
         settle: Callable[[Sequence[Record]], list[Record]] = list,
         progress: Progress | None = None,
+        choose: Choose | None = None,
     ) -> None:
         self.records: dict[RunKey, Record] = {}
         self._plan, self._make_train, self._folder = plan, make_train, folder
         self._launcher, self._n_all, self._progress = launcher, n_all, progress
-        self._check, self._settle = check, settle
+        self._check, self._settle, self._choose = check, settle, choose
         self._held: list[Record] = []
         self._open = ExitStack()
         self._store: Store | None = None
         self._launch: Launch | None = None
-        self._kept = plan
+        self._kept, self._is_decided = plan, False
 
     def __enter__(self) -> Self:
         if self._folder is not None and not holds_store(self._folder):
             check_writable(self._folder)
         else:
-            self._claim()
+            self._store = self._open.enter_context(Store(self._folder))
+            if self._store.plan() is not None:
+                self._claim(self._store)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -93,6 +99,8 @@ class Growing:
             self.records |= {record.key: record for record in found if record.status is not Status.FAILED}
         missing = [key for key in new if key not in self.records]
         self._report()
+        if missing:
+            self._decide(missing)
         seeds = list(dict.fromkeys(key.seed for key in missing))[:_TRIED_SEEDS]
         first = [key for key in missing if key.seed in seeds] if self._store is None else []
         for batch in (first, [key for key in missing if key not in first]):
@@ -138,17 +146,28 @@ class Growing:
         """Write what is held, once a run has ended well."""
         if not self._held or not self._is_good():
             return
-        store = self._store or self._claim()
+        if self._store is None:
+            self._store = self._open.enter_context(Store(self._folder))
+            self._claim(self._store)
         while self._held:
-            store.append(self._held.pop(0))
+            self._store.append(self._held.pop(0))
 
     def _is_good(self) -> bool:
         return any(record.status is Status.DONE for record in self.records.values())
 
-    def _claim(self) -> Store:
-        self._store = self._open.enter_context(Store(self._folder))
-        self._kept = self._store.claim(self._plan)
-        return self._store
+    def _decide(self, keys: Sequence[RunKey]) -> None:
+        """Settle by what is trained before the first runs are, unless a plan that is kept has settled it."""
+        if self._is_decided:
+            return
+        if self._choose:
+            self._kept = replace(self._plan, means={**self._plan.means, **self._choose(keys, self._n_all)})
+        self._is_decided = True
+        if self._store is not None:
+            self._claim(self._store)
+
+    def _claim(self, store: Store) -> None:
+        self._kept = store.claim(self._kept)
+        self._is_decided = True
 
     def _report(self) -> None:
         if self._progress:

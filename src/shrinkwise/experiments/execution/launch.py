@@ -1,4 +1,4 @@
-"""Launchers train the runs that they are given, in whatever processes, and hand back each record as its run ends."""
+"""Launchers train the runs that they are given, part by part, in whatever processes, and hand back records as they come."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from shrinkwise.errors import SettingError, WorkerError
@@ -20,8 +21,46 @@ from shrinkwise.experiments.scalars import whole
 _LOOK_EVERY_S = 0.5
 _MEND = "train in this process: jobs=1 (--jobs 1)"
 
-Train = Callable[[RunKey], Record]
-"""Trains one run; must give the same record in any process and any order."""
+
+class Train(Protocol):
+    """What trains runs, a part of them at a time.
+
+    The record of a run is the same in any process and any order, and to rounding in any part.
+    """
+
+    @property
+    def jobs(self) -> int | None:
+        """In how many processes it is best done, where nobody says otherwise; None for one a core."""
+        ...
+
+    def parts(self, keys: Sequence[RunKey], jobs: int) -> list[list[RunKey]]:
+        """Cut runs into parts, each run in one, for so many processes."""
+        ...
+
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
+        """Yield the record of every run of a part, in the order in which they end."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Trains runs one after another by what trains a single one.
+
+    Attributes:
+        train: Gives the record of a run.
+    """
+
+    train: Callable[[RunKey], Record]
+    jobs: int | None = None
+
+    def parts(self, keys: Sequence[RunKey], jobs: int) -> list[list[RunKey]]:
+        """Return parts of one run each."""
+        return [[key] for key in keys]
+
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
+        """Yield the record of each run."""
+        return map(self.train, part)
+
 
 Launch = Callable[[Sequence[RunKey]], Iterator[Record]]
 """Yields the record of every run, in the order in which they end."""
@@ -43,7 +82,7 @@ class LocalLauncher:
     """Trains on this machine: in this process, or in worker processes beside it.
 
     Args:
-        jobs: Number of processes; 1 trains in this one, None takes one a core.
+        jobs: Number of processes; 1 trains in this one, None takes as many as is best for what trains, or one a core.
 
     Raises:
         SettingError: It is no number of processes.
@@ -64,22 +103,27 @@ class LocalLauncher:
         """Give what launches one batch of runs after another in the same processes; leaving the block ends them.
 
         Args:
-            train: Trains one run.
+            train: Trains parts of them.
             most: The most runs that a batch will have; no more processes are started.
 
         Raises:
             SettingError: What trains cannot be sent to another process.
         """
-        jobs = min(_n_cores() if self.jobs is None else self.jobs, most)
+        jobs = min(self.jobs or train.jobs or n_cores(), most)
         if jobs <= 1:
-            yield lambda keys: map(train, keys)
+            yield lambda keys: (record for part in train.parts(keys, 1) for record in train(part))
             return
         from loky import ProcessPoolExecutor
 
-        # The data travel once a worker, with the initializer, and not once a run.
+        # The data travel once a worker, with the initializer, and not once a part.
         pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(_packed(train), os.getpid()))
+
+        def launch(keys: Sequence[RunKey]) -> Iterator[Record]:
+            for future in as_completed([pool.submit(_train_in_worker, part) for part in train.parts(keys, jobs)]):
+                yield from future.result()
+
         try:
-            yield lambda keys: (future.result() for future in as_completed([pool.submit(_train_in_worker, key) for key in keys]))
+            yield launch
         except BrokenProcessPool as error:
             pool.shutdown(kill_workers=True)
             raise WorkerError(
@@ -108,7 +152,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
+    """Return how many processes this machine trains at once: its cores, or those of them that this process may use."""
     from loky import cpu_count
 
     return int(cpu_count())
@@ -133,7 +178,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _train_in_worker(key: RunKey) -> Record:
+def _train_in_worker(part: Sequence[RunKey]) -> list[Record]:
     global _train, _packed_train
     if _train is None:
         if _packed_train is None:
@@ -143,4 +188,4 @@ def _train_in_worker(key: RunKey) -> Record:
             _train, _packed_train = pickle.loads(_packed_train), None
         except Exception as error:
             raise SettingError("another process cannot read what it is to train", _first_line(error), _MEND) from error
-    return _train(key)
+    return list(_train(part))

@@ -20,8 +20,8 @@ class Plan:
         conditions: What the data are like.
         seeds: Seeds; each is paired over the variants of a condition.
         settings: What makes it this experiment, as JSON values by name: fingerprints of data, model and optimiser, epochs, unit.
-        means: By what it is trained, likewise: engine, thread count, versions. A resume goes on with the engine and thread count of
-            the plan that is kept.
+        means: By what it is trained, likewise: engine, size of a fleet, threads, device, why, versions. A resume goes on by those
+            of the plan that is kept; only the number of processes may be another.
         is_open: Whether its runs become known one after another, as a search goes; variants, conditions and seeds are empty then.
     """
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from shrinkwise.experiments.execution.launch import Launcher, Train
+from shrinkwise.experiments.execution.means import Choose
 from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.execution.store import Store
 from shrinkwise.experiments.records import Record
@@ -14,31 +16,39 @@ Progress = Callable[[int, int], None]
 
 
 def execute(
-    plan: Plan, make_train: Callable[[Plan], Train], store: Store, launcher: Launcher, progress: Progress | None = None
+    plan: Plan,
+    make_train: Callable[[Plan], Train],
+    store: Store,
+    launcher: Launcher,
+    progress: Progress | None = None,
+    choose: Choose | None = None,
 ) -> list[Record]:
-    """Train the runs of ``plan`` that ``store`` lacks, keep each record as its run ends, and return all in the plan's order.
+    """Train the runs of ``plan`` that ``store`` lacks, keep each record as it comes, and return all in the plan's order.
 
-    Whoever kills this loses at most the runs in flight; the same call goes on from there.
+    Whoever kills this loses at most the parts in flight; the same call goes on from there.
 
     Args:
         plan: What is to be trained.
-        make_train: Gives what trains a run by the means of a plan: the one that is kept, where there is one.
+        make_train: Gives what trains by the means of a plan: the one that is kept, where there is one.
         store: Where records are kept.
         launcher: In which processes they are trained.
         progress: Called with the number of runs done and of all runs.
+        choose: Chooses the means of a new plan; it has its own if left out.
 
     Raises:
         StoreError: The store belongs to another experiment.
         WorkerError: A process that trained died.
     """
-    plan = store.claim(plan)
     keys = plan.runs()
+    if choose and store.plan() is None:
+        plan = replace(plan, means={**plan.means, **choose(keys, len(keys))})
+    plan = store.claim(plan)
     missing = store.missing(keys)
     n_all = len(keys)
     n_done = n_all - len(missing)
     if progress:
         progress(n_done, n_all)
-    for record in launcher.launch(make_train(plan), missing):
+    for record in launcher.launch(make_train(plan), missing) if missing else ():
         store.append(record)
         n_done += 1
         if progress:

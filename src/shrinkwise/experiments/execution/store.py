@@ -87,7 +87,7 @@ class Store:
         """Keep ``plan`` in a new store; in a used one, make sure that it is the same experiment.
 
         Returns:
-            ``plan``, by the means of the plan that is kept: its engine and thread count.
+            ``plan``, by the means of the plan that is kept.
 
         Raises:
             StoreError: The folder belongs to another experiment, or runs are missing that could only be trained with other versions

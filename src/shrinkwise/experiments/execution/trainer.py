@@ -1,13 +1,16 @@
-"""Joins data and engine: what a launcher calls with the name of a run."""
+"""Joins data and engine: what a launcher calls with the names of the runs of a part."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shrinkwise.errors import ShrinkwiseError
 from shrinkwise.experiments.data import Dataset, Split, cut
 from shrinkwise.experiments.engine import Recipe, failed, train_one
+from shrinkwise.experiments.engine.fleet import train_fleet
+from shrinkwise.experiments.execution.parts import cut_into_parts
 from shrinkwise.experiments.records import Condition, Record, RunKey
 
 
@@ -20,14 +23,34 @@ class Trainer:
     Attributes:
         recipe: How to train.
         dataset: Where rows come from.
+        size: The most runs of a fleet; None trains one after another in the single loop.
+        jobs: In how many processes that is best done; None for one a core.
     """
 
     recipe: Recipe
     dataset: Dataset
+    size: int | None = None
+    jobs: int | None = None
     _cut: dict[tuple[Condition, int], Split] = field(default_factory=dict, init=False, repr=False)
 
-    def __call__(self, key: RunKey) -> Record:
-        """Train one run.
+    def parts(self, keys: Sequence[RunKey], jobs: int) -> list[list[RunKey]]:
+        """Cut runs into the fleets that are trained together; in the single loop each is for itself."""
+        return [[key] for key in keys] if self.size is None else cut_into_parts(keys, self.size, jobs)
+
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
+        """Yield the record of every run of a part.
+
+        Raises:
+            ShrinkwiseError: The data cannot carry a run, or the model does not fit them.
+        """
+        if self.size is None:
+            return map(self.train, part)
+        wanted = dict.fromkeys((key.condition, key.seed) for key in part)
+        splits = {(condition, seed): cut(self.dataset, condition, seed) for condition, seed in wanted}
+        return train_fleet(self.recipe, [(splits[key.condition, key.seed], key) for key in part], self.size)
+
+    def train(self, key: RunKey) -> Record:
+        """Train one run in the single loop.
 
         Raises:
             ShrinkwiseError: The data cannot carry the run, or the model does not fit them.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from typing import Any
 
 from torch import nn
 
 from shrinkwise.errors import SettingError
 from shrinkwise.experiments.execution import Plan
-from shrinkwise.experiments.execution.launch import Train
+from shrinkwise.experiments.execution.launch import OneByOne, Train
 from shrinkwise.experiments.functions.judged import Judged, check_read, direction_of, judge_by, plain_name
 from shrinkwise.experiments.functions.training import FunctionTrainer, TrainFunction
 from shrinkwise.experiments.identity import function_identity
@@ -69,8 +70,12 @@ class FunctionSubject:
         return Plan((), (), (), {"train": function_identity(self.train)}, means, is_open=True)
 
     def trainer(self, kept: Plan) -> Train:
-        """Return what trains a run by the means of a plan."""
-        return FunctionTrainer(self.train, kept.means["threads"])
+        """Return what trains runs by the means of a plan."""
+        return OneByOne(FunctionTrainer(self.train, kept.means["threads"]))
+
+    def means(self, keys: Sequence[RunKey], n_all: int, jobs: int | None) -> Mapping[str, Any]:
+        """Return by what its runs are trained: there is nothing to choose."""
+        return self.plan().means
 
     def check(self, record: Record) -> None:
         """Make sure that a run gave something that can be judged.

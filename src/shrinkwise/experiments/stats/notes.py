@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from shrinkwise.experiments.records import Condition, Status, Variant
+from shrinkwise.experiments.records import STOPPED, Condition, Record, Status, Variant
 from shrinkwise.experiments.stats.answer import Comparison, Finding, Row
 from shrinkwise.experiments.stats.finding import MOST_SEEDS
 from shrinkwise.experiments.stats.flips import ALPHA, floor_of_seeds
@@ -23,10 +24,12 @@ def scope(study: Study, variants: Sequence[Variant]) -> Iterator[str]:
     parts = [str(setting["optimizer"])] if "optimizer" in setting else []
     parts += [f"learning rate {setting[name]}" for name in _NAMES_OF_RATES if name in setting]
     parts += [f"batches of {setting[name]}" for name in _NAMES_OF_BATCHES if name in setting]
-    parts += [] if study.epochs is None else [counted(study.epochs, "epoch")]
+    at_most = "at most " if "patience" in study.settings else ""
+    parts += [] if study.epochs is None else [f"{at_most}{counted(study.epochs, 'epoch')}"]
     if parts:
         yield f"This holds for {listed(parts, most=4)}; at another learning rate or length of training the order may be another."
-    if study.epochs is not None and any(value for variant in variants for name, value in variant.items() if "dropout" in name):
+    has_dropout = any(value for variant in variants for name, value in variant.items() if "dropout" in name)
+    if study.epochs is not None and has_dropout and not at_most:
         yield "All variants train for the same number of epochs, which handicaps dropout: it learns more slowly and wants more."
     if study.unit is not None and not study.is_resampled:
         yield "Test rows are as given and the same for every seed; the training rows of each seed are drawn from the given ones."
@@ -76,6 +79,15 @@ def losses(rows: Sequence[Row], conditions: Sequence[Condition], base: Variant) 
         rest = "there is nothing to compare" if row.n == 0 else f"{counted(total - row.n, 'pair')} of runs left out"
         who = "the base" if row.variant == base else row.variant.name
         yield f"{_where(row.condition, conditions)}of the {counted(total, 'run')} of {who}, {how}; {rest}."
+
+
+def stops(records: Sequence[Record]) -> Iterator[str]:
+    """Say how many runs ended before their last epoch and are judged where they ended, and why."""
+    stopped = [record.message for record in records if record.status is Status.DONE and record.message.startswith(STOPPED)]
+    reasons = Counter(message.partition(": ")[2] for message in stopped)
+    if stopped:
+        why = "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common())
+        yield f"Of the {counted(len(records), 'run')}, {len(stopped)} stopped before the last epoch: {why}."
 
 
 def collapses(rows: Sequence[Row], conditions: Sequence[Condition]) -> Iterator[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shrinkwise.errors import SettingError, TrainingError
 from shrinkwise.experiments.execution import Plan, Trainer
@@ -128,9 +129,15 @@ class LayeredSubject(ExperimentSubject):
         return replace(plan, settings={**plan.settings, STRENGTHS: taken})
 
     def trainer(self, kept: Plan) -> Train:
-        """Return what trains a run by the means of a plan."""
+        """Return what trains runs by the means of a plan."""
         plain = self.experiment.trainer(kept)
         return _LayeredTrainer(plain, replace(plain, recipe=replace(plain.recipe, profile=self._profile)))
+
+    def means(self, keys: Sequence[RunKey], n_all: int, jobs: int | None) -> Mapping[str, Any]:
+        """Choose by what runs are trained: those by layer, which are most of them, in fleets of their own."""
+        by_layer = [(_plain(key.variant)[0], key) for key in keys if _plain(key.variant)[1]]
+        asked = [replace(key, variant=variant) for variant, key in by_layer] or keys
+        return super().means(asked, n_all, jobs)
 
     def networks(self, variant: Variant) -> Networks:
         """Return networks of a variant."""
@@ -180,16 +187,30 @@ class LayeredSubject(ExperimentSubject):
 
 @dataclass
 class _LayeredTrainer:
-    """Trains a variant with strengths by layer, and any other as ever."""
+    """Trains variants with strengths by layer, and any others as ever."""
 
     plain: Trainer
     layered: Trainer
 
-    def __call__(self, key: RunKey) -> Record:
-        """Train one run."""
-        variant, is_by_layer = _plain(key.variant)
+    @property
+    def jobs(self) -> int | None:
+        """In how many processes it is best done."""
+        return self.plain.jobs
+
+    def parts(self, keys: Sequence[RunKey], jobs: int) -> list[list[RunKey]]:
+        """Cut runs into parts, those with strengths by layer apart from the others."""
+        parts: list[list[RunKey]] = []
+        for kind in (False, True):
+            mine = [key for key in keys if _plain(key.variant)[1] is kind]
+            parts += self.plain.parts(mine, jobs) if mine else []
+        return parts
+
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
+        """Yield the record of every run of a part, each under its own name."""
+        _, is_by_layer = _plain(part[0].variant)
         train = self.layered if is_by_layer else self.plain
-        return replace(train(replace(key, variant=variant)), key=key)
+        own = {replace(key, variant=_plain(key.variant)[0]): key for key in part}
+        return (replace(record, key=own[record.key]) for record in train(list(own)))
 
 
 def _plain(variant: Variant) -> tuple[Variant, bool]:

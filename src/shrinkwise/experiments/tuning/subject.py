@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from shrinkwise.errors import SettingError, did_you_mean
 from shrinkwise.experiments.engine import metric_names
@@ -13,7 +13,7 @@ from shrinkwise.experiments.execution import Plan
 from shrinkwise.experiments.execution.launch import Train
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.rates import rates_words
-from shrinkwise.experiments.records import Condition, Record, Setting, Variant
+from shrinkwise.experiments.records import Condition, Record, RunKey, Setting, Variant
 from shrinkwise.experiments.rehearsal import Rehearsal, rehearse
 from shrinkwise.experiments.selection import Choice, LayerStrength, Objective, Space
 from shrinkwise.experiments.selection.prior import prior
@@ -70,7 +70,11 @@ class Subject(Protocol):
         ...
 
     def trainer(self, kept: Plan) -> Train:
-        """Return what trains a run by the means of a plan."""
+        """Return what trains runs by the means of a plan."""
+        ...
+
+    def means(self, keys: Sequence[RunKey], n_all: int, jobs: int | None) -> Mapping[str, Any]:
+        """Choose by what runs are trained that are asked for at once, of ``n_all`` in all."""
         ...
 
     def check(self, record: Record) -> None:
@@ -160,8 +164,12 @@ class ExperimentSubject:
         return Plan((), (), (), self.experiment.identity(plain), self.experiment.means, is_open=True)
 
     def trainer(self, kept: Plan) -> Train:
-        """Return what trains a run by the means of a plan."""
+        """Return what trains runs by the means of a plan."""
         return self.experiment.trainer(kept)
+
+    def means(self, keys: Sequence[RunKey], n_all: int, jobs: int | None) -> Mapping[str, Any]:
+        """Choose by what runs are trained that are asked for at once, of ``n_all`` in all."""
+        return self.experiment.chosen_means(keys, n_all, jobs)
 
     def check(self, record: Record) -> None:
         """Do nothing: the rehearsal has looked."""
@@ -186,7 +194,9 @@ class ExperimentSubject:
     def networks(self, variant: Variant) -> Networks:
         """Return networks of a setting, to be looked into."""
         experiment = self.experiment
-        return Networks(experiment.recipe, variant, experiment.dataset, self.condition, experiment.select, self.one)
+        # What looks into them keeps its rows on the CPU.
+        recipe = replace(experiment.recipe, device="cpu")
+        return Networks(recipe, variant, experiment.dataset, self.condition, experiment.select, self.one)
 
     def told(self, looked: Sequence[LayerStrength], choice: Choice) -> tuple[LayerStrength, ...]:
         """Return what the networks of the choice say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from shrinkwise.errors import SettingError
@@ -19,6 +20,7 @@ from shrinkwise.experiments.selection import Choice, Space, Step, search, sweep
 from shrinkwise.experiments.selection.search import n_seeds_of
 from shrinkwise.experiments.stats.flips import floor_of_seeds
 from shrinkwise.experiments.stats.margin import margin_of
+from shrinkwise.experiments.stats.notes import stops
 from shrinkwise.experiments.stats.words import counted
 from shrinkwise.experiments.tuning.asked import LEAST_BUDGET, Range, check_method, read_budget, read_count, read_space
 from shrinkwise.experiments.tuning.confirming import confirm_choice
@@ -272,18 +274,19 @@ class Tuning:
             StoreError: The folder is unwritable, or belongs to something else.
             WorkerError: A process that trained died; what had ended is kept.
         """
-        subject = self.subject
+        subject, launcher = self.subject, LocalLauncher(jobs)
         with (
             shown(progress) as report,
             Growing(
                 subject.plan(),
                 subject.trainer,
                 None if out is None else Path(out),
-                LocalLauncher(jobs),
+                launcher,
                 n_all=self.n_runs,
                 check=subject.check,
                 settle=subject.settle,
                 progress=report,
+                choose=partial(subject.means, jobs=launcher.jobs),
             ) as growing,
         ):
             space = subject.layered(self.space)
@@ -326,8 +329,10 @@ class Tuning:
             metric=objective.metric,
             is_higher_better=objective.is_higher_better,
         )
+        runs = tuple(records.values())
         study = subject.study(choice.cost.seeds)
-        return Tuned(subject.finished(choice), study, tuple(records.values()), objective, layers=subject.told((), choice))
+        found = Tuned(subject.finished(choice), study, runs, objective, layers=subject.told((), choice))
+        return found.noted(*stops(runs))
 
 
 def _seeds_of(subject: Experiment | TrainFunction) -> tuple[int, ...]:

@@ -9,13 +9,14 @@ from shrinkwise.regularization.apply.groups import param_groups
 from shrinkwise.regularization.apply.hooks import count_steps, decay_decoupled
 from shrinkwise.regularization.apply.regularizer import Regularizer
 from shrinkwise.regularization.apply.rows import RowDecay, decay_rows
-from shrinkwise.regularization.apply.schedule import schedule_decay
+from shrinkwise.regularization.apply.schedule import check_schedule, schedule_decay
 
 __all__ = [
     "Bound",
     "Handle",
     "Regularizer",
     "RowDecay",
+    "check_schedule",
     "count_steps",
     "decay_decoupled",
     "decay_rows",

@@ -50,7 +50,7 @@ def decay_decoupled(optimizer: Any) -> RemovableHandle:
     True
     """
     inner = unwrapped(optimizer)
-    if any(isinstance(owner, _DecoupledDecay) for owner in owners_at(inner)):
+    if any(isinstance(owner, DecoupledDecay) for owner in owners_at(inner)):
         cause = "a second call would shrink every weight twice a step"
         raise SettingError("decay_decoupled was called twice on one optimiser", cause, "call it once, or remove() the first handle")
     for group in inner.param_groups:
@@ -59,11 +59,11 @@ def decay_decoupled(optimizer: Any) -> RemovableHandle:
             coupled, decoupled = f"{prefix}weight_decay", f"{prefix}{DECOUPLED_DECAY}"
             group[decoupled] = group.get(decoupled, 0.0) + group.get(coupled, 0.0)
             group[coupled] = 0.0
-    decay = _DecoupledDecay()
+    decay = DecoupledDecay()
     return register(inner, BeforeStep(decay, decay.shrink))
 
 
-class _DecoupledDecay:
+class DecoupledDecay:
     """Shrinks each group's weights by its lr and decay; it reads nothing but the groups of the optimiser that it is given."""
 
     terms: tuple[Term, ...] = ()
@@ -76,7 +76,7 @@ class _DecoupledDecay:
             if group.get(DECOUPLED_DECAY) and weights:
                 L2(group[DECOUPLED_DECAY]).descend_(weights, group["lr"])
 
-    def on_standins(self, standins: Mapping[int, torch.Tensor]) -> _DecoupledDecay:
+    def on_standins(self, standins: Mapping[int, torch.Tensor]) -> DecoupledDecay:
         return self
 
 

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shrinkwise.errors import SettingError
 from shrinkwise.regularization.penalties import check_strength
 from shrinkwise.regularization.strength.checks import check_count
 
-__all__ = ["Constant", "Corrected", "Cosine", "EarlyOnly", "Linear", "Product", "ProportionalToLr", "Schedule", "WarmUp"]
+__all__ = [
+    "Constant",
+    "Corrected",
+    "Cosine",
+    "EarlyOnly",
+    "InEpochs",
+    "Linear",
+    "Product",
+    "ProportionalToLr",
+    "Schedule",
+    "WarmUp",
+]
 
 
 class Schedule(ABC):
@@ -29,6 +40,10 @@ class Schedule(ABC):
             lr: The learning rate of this step.
             lr_max: The largest learning rate of the run, ``lr`` or above.
         """
+
+    def in_steps(self, steps_per_epoch: int) -> Schedule:
+        """Return this schedule with whatever counts epochs in it, by :class:`InEpochs`, counting steps."""
+        return self
 
     def __mul__(self, other: Schedule) -> Schedule:
         if not isinstance(other, Schedule):
@@ -49,6 +64,10 @@ class Product(Schedule):
     def factor(self, step: int, lr: float, lr_max: float) -> float:
         """Return the product of the parts' factors."""
         return math.prod(part.factor(step, lr, lr_max) for part in self.parts)
+
+    def in_steps(self, steps_per_epoch: int) -> Schedule:
+        """Return the product of the parts in steps."""
+        return Product(tuple(part.in_steps(steps_per_epoch) for part in self.parts))
 
     def __repr__(self) -> str:
         return " * ".join(map(repr, self.parts))
@@ -215,3 +234,52 @@ class ProportionalToLr(Schedule):
 
 Corrected = ProportionalToLr
 """The literature's other name for it: λ proportional to lr and a shrink proportional to lr² are one schedule."""
+
+
+@dataclass(frozen=True)
+class InEpochs(Schedule):
+    """A schedule whose ``n_steps`` counts epochs: ``InEpochs(Cosine(30))`` ends with the thirtieth, however many rows there are.
+
+    An ``Experiment`` turns it into steps for each of its runs; elsewhere that is :meth:`in_steps`.
+
+    Args:
+        schedule: One of ours, or a product of such.
+
+    Raises:
+        SettingError: Somebody's own schedule is in it: what its steps are is not known.
+
+    >>> InEpochs(WarmUp(2) * Cosine(30)).in_steps(100)
+    WarmUp(n_steps=200) * Cosine(n_steps=3000, end=0.0)
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        for part in _parts(self.schedule):
+            if not isinstance(part, _Timed | Constant | ProportionalToLr | InEpochs):
+                raise SettingError(
+                    f"schedule is {part!r}", "how it counts is its own affair", "give one of ours, such as Cosine(30), or a product"
+                )
+
+    def factor(self, step: int, lr: float, lr_max: float) -> float:
+        """Raise: an epoch has no length here.
+
+        Raises:
+            SettingError: Always.
+        """
+        cause = "it counts epochs, and how many steps one has is not known here"
+        raise SettingError(f"schedule is {self!r}", cause, "give schedule.in_steps(steps_per_epoch)")
+
+    def in_steps(self, steps_per_epoch: int) -> Schedule:
+        """Return the schedule in steps.
+
+        Args:
+            steps_per_epoch: Optimiser steps of an epoch, 1 or more.
+
+        Raises:
+            SettingError: It is no whole number of 1 or above.
+        """
+        n = check_count(steps_per_epoch, "steps_per_epoch")
+        parts = [replace(part, n_steps=part.n_steps * n) if isinstance(part, _Timed) else part for part in _parts(self.schedule)]
+        parts = [part.in_steps(n) for part in parts]
+        return parts[0] if len(parts) == 1 else Product(tuple(parts))

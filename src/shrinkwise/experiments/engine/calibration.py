@@ -1,0 +1,104 @@
+"""Which way of training is fastest here, found out by measuring: the single loop or a fleet, its size, threads and processes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+from shrinkwise.experiments.engine.timing import REPEATS, TIMED_STEPS
+from shrinkwise.experiments.engine.ways import Asked, Timed, Way, Work, decide, fastest_loop, said, unmeasured_fleet
+
+Measure = Callable[[int | None, int, float], Timed]
+"""Times one way: the size of a fleet, or None for the single loop, on so many threads; ends early after so many seconds."""
+
+_MOST_SHARE = 0.05
+"""Share of the whole work that measuring fleets may take."""
+_LEAST_WORK_S = 2.0
+"""Work that the single loop does in less is not worth measuring a fleet: what could be saved is not noticed."""
+_SLOWER = 1.05
+"""A fleet that takes longer a run than a smaller one by this factor has left the caches: larger ones are not tried."""
+_HOPELESS = 2.0
+"""A number of threads with which a run takes longer than in the best fleet by this factor is not tried any more: cores are busy."""
+
+
+def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float] = time.perf_counter) -> Way:
+    """Choose the fastest way of training; where it is in doubt, the single loop.
+
+    Nothing is measured where nothing is to be chosen: of a single run, of the single loop where that was asked for, of a fleet
+    where threads and processes were given as well; and of work that is over in a few steps. Otherwise a few steps of the single
+    loop are measured, and then fleets of growing size, for a twentieth of the work at most. A network that cannot even be measured
+    is left to the single loop, which says what is wrong with it.
+
+    Args:
+        work: What is to be trained.
+        asked: What is left to be chosen, and within what.
+        measure: Times one way.
+        clock: Seconds; says how much time measuring has taken.
+    """
+    one = asked.threads or 1
+
+    def loop(why: str, jobs: int | None = asked.jobs) -> Way:
+        return Way("single", None, one, jobs, why)
+
+    is_fleet = asked.engine == "fleet"
+    if asked.engine == "single":
+        return loop("it was asked for")
+    if is_fleet and asked.jobs and asked.threads:
+        return unmeasured_fleet(work, asked, "threads and processes were given")
+    if not is_fleet and (reason := _why_no_fleet(work, asked)):
+        return loop(reason)
+    if _MOST_SHARE * work.n_runs * work.n_steps < TIMED_STEPS:
+        reason = f"{work.n_runs * work.n_steps:,} steps are too few to measure any"
+        return unmeasured_fleet(work, asked, reason) if is_fleet else loop(reason)
+    try:
+        single = measure(None, one, math.inf)
+        seconds, jobs = fastest_loop(work, asked, single)
+        if not is_fleet and seconds < _LEAST_WORK_S:
+            return loop(f"it does the work in about {said(seconds)}, too little to measure a fleet", jobs)
+        fleets = list(_fleets(work, asked, single, measure, _MOST_SHARE * seconds, clock))
+    except Exception as error:  # noqa: BLE001  anything may come out of a user's network; training it says so in the right place
+        reason = f"measuring ended with {type(error).__name__}: {error}".splitlines()[0]
+        return unmeasured_fleet(work, asked, reason) if is_fleet else loop(reason)
+    return decide(work, asked, single, fleets)
+
+
+def _why_no_fleet(work: Work, asked: Asked) -> str:
+    if work.n_runs == 1:
+        return "there is one run"
+    if work.alone:
+        return f"its runs cannot be trained together: {work.alone}"
+    if min(work.batch, work.together) == 1:
+        return "its runs are asked for one by one, or take different numbers of rows"
+    if asked.n_fit(work) < 2:
+        return f"two runs at once do not fit into memory, {asked.memory_bytes / 2**20:,.0f} MiB"
+    return ""
+
+
+def _fleets(
+    work: Work, asked: Asked, single: Timed, measure: Measure, budget_s: float, clock: Callable[[], float]
+) -> Iterator[Timed]:
+    """Measure fleets of growing size, until they get slower or the budget is spent; each number of threads has its share of it.
+
+    More threads are tried from the best size on that was found with fewer.
+    """
+    begun = clock()
+    most = min(work.together, asked.n_fit(work))
+    sizes = [size for size in asked.sizes if size < most] + ([most] if most <= asked.sizes[-1] else [])
+    options = asked.threads_of_fleet()
+    best = single
+    for number, threads in enumerate(options, start=1):
+        before = None
+        for size in [size for size in sizes if size >= (best.size or 0)]:
+            # A run of a larger fleet is expected to take no longer than one of a smaller one.
+            expected = before or best
+            left_s = budget_s * number / len(options) - (clock() - begun)
+            if size * (TIMED_STEPS * expected.run_step_s + REPEATS * expected.run_begin_s) > left_s:
+                break
+            timed = measure(size, threads, left_s)
+            yield timed
+            if best is single or timed.run_step_s < best.run_step_s:
+                best = timed
+            if timed.run_step_s > _HOPELESS * best.run_step_s or (before and timed.run_step_s > _SLOWER * before.run_step_s):
+                break
+            before = timed

@@ -1,0 +1,10 @@
+"""Trains a fleet of runs: many networks of one structure, together.
+
+The same contract as the single loop, which it equals to rounding. Any module that torch.func can stack; chains of dense layers by
+hand.
+"""
+
+from shrinkwise.experiments.engine.fleet.fleet import train_fleet, train_networks
+from shrinkwise.experiments.engine.fleet.stackable import bytes_per_run, why_alone
+
+__all__ = ["bytes_per_run", "train_fleet", "train_networks", "why_alone"]

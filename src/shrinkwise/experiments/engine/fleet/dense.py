@@ -1,0 +1,176 @@
+"""The passes of a chain of dense layers, by hand: what the main job of the package is made of.
+
+Everything is held with rows last, ``(run, unit, row)``: the first layer of all runs that share a batch is then one wide product of
+their weights as they lie in memory, and so is its gradient. Gradients go straight into the update's sink, as the products are
+made, and each step works in the same places as the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from shrinkwise.experiments.engine.fleet.chain import Dense
+from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
+from shrinkwise.experiments.engine.fleet.laidout import Layer, activate_, differentiate_, lay_out, run_layer_, wide
+from shrinkwise.experiments.engine.fleet.places import Places
+from shrinkwise.experiments.engine.fleet.silencing import Silencing
+from shrinkwise.experiments.engine.fleet.stack import Stack, State
+from shrinkwise.experiments.engine.fleet.updates import Update
+
+_EVALUATION_ROWS = 512
+
+
+class DensePasses:
+    """Forward and backward passes of many dense chains at once.
+
+    Args:
+        chain: The layers.
+        task: ``classification`` or ``regression``.
+        n_outputs: Numbers that the last layer gives.
+        stack: The weights.
+        groups: Runs that share a batch.
+        silencing: The dropout of the hidden layers; None where there is none.
+    """
+
+    def __init__(
+        self, chain: Sequence[Dense], task: str, n_outputs: int, stack: Stack, groups: Sequence[Group], silencing: Silencing | None
+    ) -> None:
+        self.chain, self.task, self.n_outputs = tuple(chain), task, n_outputs
+        self.stack, self.groups, self.silencing = stack, list(groups), silencing
+        self._places = Places(groups[0].x)
+        self._layers: dict[int, tuple[Update, list[Layer]]] = {}
+        self._x: list[list[tuple[Tensor, Tensor]]] = []
+        self._wanted: list[Tensor] = []
+
+    def begin(self, chunk: Chunk, first_step: int) -> None:
+        """Take the batches of the steps that come next."""
+        n_steps, n_runs, n_rows = chunk.y.shape
+        self._n_rows = n_rows
+        # A place of the feed's is filled again and again: its views are made once.
+        held = self._places.kept.get(tuple(chunk.x.shape))
+        if held is None or held[0] is not chunk.x:
+            flat = chunk.x.flatten(3)
+            views = [[(rows, rows.t()) for rows in step] for step in flat]
+            wanted = flat.new_empty(n_steps, n_runs, self.n_outputs, n_rows)
+            held = self._places.kept[tuple(chunk.x.shape)] = (chunk.x, views, wanted, list(wanted))
+        _, self._x, wanted, self._wanted = held
+        if self.task == "classification":
+            torch.eq(chunk.y.unsqueeze(2), torch.arange(self.n_outputs, device=wanted.device).unsqueeze(1), out=wanted)
+        else:
+            wanted.copy_(chunk.y.unsqueeze(2))
+        if self.silencing is not None:
+            self.silencing.begin(first_step, n_rows)
+
+    def add_gradients(self, i: int, update: Update) -> None:
+        """Let the gradients on the chunk's ``i``-th batch go to the update's sink, and each weight move when its own is there."""
+        layers = self._laid_out(update)
+        if self.silencing is not None:
+            self.silencing.go_to(i)
+        self._forward(layers, i)
+        slope = layers[-1].out
+        if self.task == "classification":
+            torch.softmax(slope, 1, out=slope)
+        slope.sub_(self._wanted[i])
+        scale = (1 if self.task == "classification" else 2) / self._n_rows
+        for layer in reversed(layers):
+            if layer.number:
+                before = layers[layer.number - 1]
+                torch.bmm(layer.weight_t, layer.slope, out=before.slope)
+                self._add_hidden(layer, before, update, scale)
+                self._back_through(before)
+            else:
+                self._add_first(layer, i, update, scale)
+            if layer.bias_sink is not None:
+                layer.bias_sink.addmv_(layer.slope_flat, self._places.ones(self._n_rows), beta=update.carry, alpha=scale)
+                for block in layer.bias_blocks:
+                    update.move(layer.bias_name, block)
+
+    def outputs(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
+        """Return outputs in eval mode, shape ``(run, row, n_outputs)``."""
+        n_rows = parts[0][0].shape[0]
+        pieces = []
+        for begin in range(0, n_rows, _EVALUATION_ROWS):
+            rows = [(x[begin : begin + _EVALUATION_ROWS].flatten(1), n_runs) for x, n_runs in parts]
+            pieces.append(self._evaluated(state, rows))
+        return torch.cat(pieces, dim=2).transpose(1, 2)
+
+    def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
+        """Let all but some runs leave."""
+        self.groups = list(groups)
+        self._places.clear()
+        self._layers.clear()
+        if self.silencing is not None:
+            self.silencing.keep(groups, runs)
+
+    def _laid_out(self, update: Update) -> list[Layer]:
+        """Return the layers' tensors for batches of this size."""
+        held = self._layers.get(self._n_rows)
+        if held is None or held[0] is not update:
+            layers = lay_out(self.chain, self.stack.parameters, update, self.groups, self._n_rows, self._places)
+            held = self._layers[self._n_rows] = (update, layers)
+        return held[1]
+
+    def _forward(self, layers: Sequence[Layer], i: int) -> None:
+        for layer in layers:
+            if layer.number:
+                before = layers[layer.number - 1]
+                run_layer_(layer.weight, before.handed_on, layer.bias, layer.out)
+            else:
+                for (weight, bias, out), (_, rows_t) in zip(layer.wide, self._x[i], strict=True):
+                    if bias is None:
+                        torch.mm(weight, rows_t, out=out)
+                    else:
+                        torch.addmm(bias, weight, rows_t, out=out)
+            layer.activate_()
+            mask = self.silencing.mask(layer.number) if self.silencing is not None else None
+            if mask is None:
+                layer.hand_on(layer.out, layer.out_t)
+            else:
+                torch.mul(layer.out, mask, out=layer.dropped)
+                layer.hand_on(layer.dropped, layer.dropped_t)
+
+    def _add_hidden(self, layer: Layer, before: Layer, update: Update, scale: float) -> None:
+        # Full dropout silences nothing in the backward pass: the layer behind it learns from all that it could have seen.
+        is_full = self.silencing is not None and self.silencing.is_full(before.number)
+        seen = before.out_t if is_full else before.handed_on_t
+        for block in layer.blocks:
+            begin, end = block.runs
+            block.sink.baddbmm_(layer.slope[begin:end], seen[begin:end], beta=update.carry, alpha=scale)
+            update.move(layer.name, block)
+
+    def _add_first(self, layer: Layer, i: int, update: Update, scale: float) -> None:
+        rows = self._x[i]
+        for block, pieces in zip(layer.blocks, layer.pieces, strict=True):
+            for group, sink, slope in pieces:
+                sink.addmm_(slope, rows[group][0], beta=update.carry, alpha=scale)
+            update.move(layer.name, block)
+
+    def _back_through(self, layer: Layer) -> None:
+        """Take the gradient back through a hidden layer's dropout and activation, in place."""
+        if self.silencing is not None and (mask := self.silencing.backward_mask(layer.number)) is not None:
+            layer.slope.mul_(mask)
+        differentiate_(layer.slope, layer.out, layer.activation)
+
+    def _evaluated(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
+        hidden: Tensor | None = None
+        for layer in self.chain:
+            weight = state[layer.weight]
+            bias = state[layer.bias].unsqueeze(2) if layer.bias is not None else None
+            out = weight.new_empty((*weight.shape[:2], len(parts[0][0])))
+            if hidden is None:
+                begin = 0
+                for x, n_runs in parts:
+                    end = begin + n_runs
+                    torch.mm(wide(weight, begin, end), x.t(), out=wide(out, begin, end))
+                    begin = end
+                if bias is not None:
+                    out.add_(bias)
+            else:
+                run_layer_(weight, hidden, bias, out)
+            activate_(out, layer.activation)
+            hidden = out
+        assert hidden is not None
+        return hidden

@@ -1,0 +1,146 @@
+"""Runs that share a batch: those of one seed on the same rows, side by side in a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shrinkwise.experiments.data import Split
+from shrinkwise.experiments.engine.live import LiveRun
+from shrinkwise.experiments.engine.order import batches, order
+
+_CHUNK_ELEMENTS = 2**18
+"""Inputs that are gathered at once: a mebibyte in float32, so that they stay in a core's cache until they are used."""
+_MOST_STEPS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Consecutive runs of a fleet with one seed and the same rows; their targets may differ.
+
+    Attributes:
+        seed: Their seed.
+        x: Training rows, shape ``(n_train, ...)``; ``x_val`` and ``x_test`` likewise.
+        n_runs: How many runs they are.
+    """
+
+    seed: int
+    x: Tensor
+    x_val: Tensor
+    x_test: Tensor
+    n_runs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """The rows of a few steps that have batches of one size.
+
+    Attributes:
+        x: Inputs, shape ``(step, group, batch, ...)``.
+        y: Targets, shape ``(step, run, batch)``.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps."""
+        return self.x.shape[0]
+
+
+def left(groups: Sequence[Group], runs: Sequence[int]) -> list[Group]:
+    """Return the groups of some of a fleet's runs, which are given by their places in it, in order."""
+    found, begin = [], 0
+    for group in groups:
+        n_runs = sum(begin <= run < begin + group.n_runs for run in runs)
+        begin += group.n_runs
+        if n_runs:
+            found.append(replace(group, n_runs=n_runs))
+    return found
+
+
+def grouped(lives: Sequence[LiveRun]) -> list[list[LiveRun]]:
+    """Put runs that can share a batch together, in the order in which the first of each came."""
+    groups: list[list[LiveRun]] = []
+    for live in lives:
+        mine = next((group for group in groups if shares_rows(group[0], live)), None)
+        if mine is None:
+            groups.append([live])
+        else:
+            mine.append(live)
+    return groups
+
+
+def shares_rows(one: LiveRun, other: LiveRun) -> bool:
+    """Whether two runs see the same inputs in the same order."""
+    return one.key.seed == other.key.seed and (one.split is other.split or _is_alike(one.split, other.split))
+
+
+def _is_alike(one: Split, other: Split) -> bool:
+    pairs = ((one.x_train, other.x_train), (one.x_val, other.x_val), (one.x_test, other.x_test))
+    return all(a is b or np.array_equal(a, b) for a, b in pairs)
+
+
+class Feed:
+    """Hands out the batches of an epoch, a few steps at a time, gathered into places that are used again and again.
+
+    Args:
+        groups: The groups of a fleet.
+        y: Training targets of each run, shape ``(run, n_train)``.
+        batch_size: Rows of one step.
+    """
+
+    def __init__(self, groups: Sequence[Group], y: Tensor, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._places: dict[tuple[int, ...], Tensor] = {}
+        self._take(groups, y)
+
+    def epoch(self, number: int) -> Iterator[Chunk]:
+        """Yield the batches of an epoch, which counts from 1; what was yielded before is overwritten."""
+        n_rows = self.y.shape[1]
+        orders = torch.stack([order(group.seed, number, n_rows) for group in self.groups])
+        steps = batches(orders, self.batch_size)
+        while steps:
+            n_steps = self._n_alike(steps)
+            yield self._gathered(torch.stack(steps[:n_steps]))
+            del steps[:n_steps]
+
+    def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
+        """Let all but some runs leave; the groups that they leave behind are given."""
+        self._places.clear()
+        self._take(groups, self.y[list(runs)])
+
+    def _take(self, groups: Sequence[Group], y: Tensor) -> None:
+        self.groups, self.y = list(groups), y
+        of_run = [number for number, group in enumerate(groups) for _ in range(group.n_runs)]
+        self._group_of_run = torch.tensor(of_run, device=y.device)
+
+    def _n_alike(self, steps: Sequence[Tensor]) -> int:
+        n_rows, width = steps[0].shape[-1], self.groups[0].x[0].numel()
+        most = max(1, min(_MOST_STEPS, _CHUNK_ELEMENTS // (n_rows * width * len(self.groups))))
+        return next((i for i, step in enumerate(steps[:most]) if step.shape[-1] != n_rows), min(most, len(steps)))
+
+    def _gathered(self, rows: Tensor) -> Chunk:
+        """Gather rows given as indices, shape ``(step, group, batch)``."""
+        n_steps = len(rows)
+        rows = rows.to(self.y.device)
+        inner = self.groups[0].x.shape[1:]
+        x = self._place((*rows.shape, *inner), self.groups[0].x)
+        if len(self.groups) == 1:
+            torch.index_select(self.groups[0].x, 0, rows.flatten(), out=x.view(-1, *inner))
+        else:
+            for i, group in enumerate(self.groups):
+                for step in range(n_steps):
+                    torch.index_select(group.x, 0, rows[step, i], out=x[step, i])
+        y = self.y.unsqueeze(0).expand(n_steps, *self.y.shape).gather(2, rows.index_select(1, self._group_of_run))
+        return Chunk(x, y)
+
+    def _place(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        if shape not in self._places:
+            self._places[shape] = torch.empty(shape, dtype=like.dtype, device=like.device)
+        return self._places[shape]

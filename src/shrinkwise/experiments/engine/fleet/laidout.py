@@ -1,0 +1,179 @@
+"""The tensors of a dense chain, laid out once for a size of batch as the products of each step take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from shrinkwise.experiments.engine.fleet.chain import Activation, Dense
+from shrinkwise.experiments.engine.fleet.groups import Group
+from shrinkwise.experiments.engine.fleet.places import Places
+from shrinkwise.experiments.engine.fleet.updates import Block, Update
+
+Wide = tuple[Tensor, Tensor | None, Tensor]
+"""Weight, bias and output of the first layer of a group's runs, as one layer: ``(run·unit, feature)``, ``(run·unit, 1)``,
+``(run·unit, row)``."""
+
+Piece = tuple[int, Tensor, Tensor]
+"""Number of a group, and sink and slope of those of a block's runs that are in it, as one layer."""
+
+
+@dataclass(eq=False, slots=True)
+class Layer:
+    """One layer of all runs. Tensors with rows are ``(run, unit, row)``; a name that ends in ``_t`` has the last two turned.
+
+    Attributes:
+        number: Place in the chain, from 0.
+        name: Name of its weight.
+        bias_name: Name of its bias, or ``""``.
+        activation: What follows.
+        weight: Weights, ``(run, unit, feature)``.
+        bias: Biases, ``(run, unit, 1)``, or None.
+        out: Activations.
+        dropped: Activations after dropout.
+        slope: Gradient of the loss at what the layer gives before its activation, or, on the way there, after it.
+        slope_flat: The same, ``(run·unit, row)``.
+        bias_sink: Where the biases' gradients go, flat, or None.
+        blocks: Blocks of the weight.
+        bias_blocks: Blocks of the bias.
+        wide: The first layer of each group as one layer; empty in other layers.
+        pieces: For each block, what of it is in which group; likewise.
+        handed_on: What the next layer reads: activations, after dropout where there is any at this step.
+    """
+
+    number: int
+    name: str
+    bias_name: str
+    activation: Activation
+    weight: Tensor
+    weight_t: Tensor
+    bias: Tensor | None
+    out: Tensor
+    out_t: Tensor
+    dropped: Tensor
+    dropped_t: Tensor
+    slope: Tensor
+    slope_flat: Tensor
+    bias_sink: Tensor | None
+    blocks: list[Block]
+    bias_blocks: list[Block]
+    wide: list[Wide] = field(default_factory=list)
+    pieces: list[list[Piece]] = field(default_factory=list)
+    handed_on: Tensor = field(init=False)
+    handed_on_t: Tensor = field(init=False)
+
+    def activate_(self) -> None:
+        """Apply the activation to what the layer gave, in place."""
+        activate_(self.out, self.activation)
+
+    def hand_on(self, what: Tensor, what_t: Tensor) -> None:
+        """Say what the next layer reads."""
+        self.handed_on, self.handed_on_t = what, what_t
+
+
+def lay_out(
+    chain: Sequence[Dense],
+    parameters: Mapping[str, Tensor],
+    update: Update,
+    groups: Sequence[Group],
+    n_rows: int,
+    places: Places,
+) -> list[Layer]:
+    """Return the tensors of a chain's layers for batches of so many rows.
+
+    Args:
+        chain: The layers.
+        parameters: The stacked weights.
+        update: Where gradients go.
+        groups: Runs that share a batch.
+        n_rows: Rows of a batch.
+        places: Where activations and slopes stand.
+    """
+    layers = []
+    for number, dense in enumerate(chain):
+        weight = parameters[dense.weight]
+        n_runs, n_units, _ = weight.shape
+        out, dropped, slope = (places(what, number, (n_runs, n_units, n_rows)) for what in ("out", "dropped", "slope"))
+        # The loss's gradient at the outputs stands where the outputs stood.
+        slope = out if number == len(chain) - 1 else slope
+        layer = Layer(
+            number=number,
+            name=dense.weight,
+            bias_name=dense.bias or "",
+            activation=dense.activation,
+            weight=weight,
+            weight_t=weight.transpose(1, 2),
+            bias=parameters[dense.bias].unsqueeze(2) if dense.bias else None,
+            out=out,
+            out_t=out.transpose(1, 2),
+            dropped=dropped,
+            dropped_t=dropped.transpose(1, 2),
+            slope=slope,
+            slope_flat=slope.view(n_runs * n_units, n_rows),
+            bias_sink=update.sink[dense.bias].view(-1) if dense.bias else None,
+            blocks=update.blocks[dense.weight],
+            bias_blocks=update.blocks[dense.bias] if dense.bias else [],
+        )
+        if number == 0:
+            layer.wide = _wide(layer, groups)
+            layer.pieces = [_pieces(block, layer, groups) for block in layer.blocks]
+        layers.append(layer)
+    return layers
+
+
+def wide(stacked: Tensor, begin: int, end: int) -> Tensor:
+    """Return what some runs have, ``(run, unit, ...)``, as if it were one layer's, ``(run·unit, ...)``."""
+    return stacked[begin:end].view(-1, stacked.shape[2])
+
+
+def run_layer_(weight: Tensor, x: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """Let ``out`` be ``weight @ x + bias``, run by run."""
+    if bias is None:
+        torch.bmm(weight, x, out=out)
+    else:
+        torch.baddbmm(bias, weight, x, out=out)
+
+
+def activate_(out: Tensor, activation: Activation) -> None:
+    """Apply an activation in place."""
+    if activation == "relu":
+        torch.relu_(out)
+    elif activation == "tanh":
+        torch.tanh_(out)
+    elif activation == "sigmoid":
+        torch.sigmoid_(out)
+
+
+def differentiate_(slope: Tensor, out: Tensor, activation: Activation) -> None:
+    """Multiply a gradient in place with an activation's derivative, which is read off the activation's own value."""
+    ops = torch.ops.aten
+    if activation == "relu":
+        ops.threshold_backward.grad_input(slope, out, 0, grad_input=slope)
+    elif activation == "tanh":
+        ops.tanh_backward.grad_input(slope, out, grad_input=slope)
+    elif activation == "sigmoid":
+        ops.sigmoid_backward.grad_input(slope, out, grad_input=slope)
+
+
+def _wide(layer: Layer, groups: Sequence[Group]) -> list[Wide]:
+    found, begin = [], 0
+    for group in groups:
+        end = begin + group.n_runs
+        bias = None if layer.bias is None else layer.bias[begin:end].reshape(-1, 1)
+        found.append((wide(layer.weight, begin, end), bias, wide(layer.out, begin, end)))
+        begin = end
+    return found
+
+
+def _pieces(block: Block, layer: Layer, groups: Sequence[Group]) -> list[Piece]:
+    found, first = [], 0
+    for number, group in enumerate(groups):
+        begin, end = max(block.runs[0], first), min(block.runs[1], first + group.n_runs)
+        first += group.n_runs
+        if begin < end:
+            of_block = begin - block.runs[0], end - block.runs[0]
+            found.append((number, wide(block.sink, *of_block), wide(layer.slope, begin, end)))
+    return found

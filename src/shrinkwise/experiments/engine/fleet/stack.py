@@ -1,0 +1,67 @@
+"""The weights of several networks of one structure, stacked along a leading axis ``run``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+State = Mapping[str, Tensor]
+"""Name of a parameter or buffer -> tensor of shape ``(run, ...)``."""
+
+
+class Stack:
+    """Parameters and buffers of the networks of a fleet, and of each the weights of its best epoch.
+
+    Args:
+        models: Networks of one structure.
+        trained: Names of the parameters that are trained.
+
+    Attributes:
+        parameters: What is trained, each contiguous, of shape ``(run, ...)``.
+        buffers: Everything else that a network has: buffers, frozen parameters.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], trained: Sequence[str]) -> None:
+        held = [{**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models]
+        stacked = {name: torch.stack([each[name].detach() for each in held]) for name in held[0]}
+        self.parameters = {name: stacked.pop(name) for name in trained}
+        self.buffers = stacked
+        self.best = {name: tensor.clone() for name, tensor in self.state.items()}
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        return {**self.parameters, **self.buffers}
+
+    def keep_best(self, runs: Sequence[int]) -> None:
+        """Take the present weights of some runs for their best."""
+        n_runs = next(iter(self.best.values())).shape[0]
+        rows = torch.tensor(runs, dtype=torch.int64)
+        for name, tensor in self.state.items():
+            if len(runs) == n_runs:
+                self.best[name].copy_(tensor)
+            elif runs:
+                on = rows.to(tensor.device)
+                self.best[name].index_copy_(0, on, tensor.index_select(0, on))
+
+    def keep(self, runs: Sequence[int]) -> None:
+        """Let all but some runs leave; the others close up in the order given."""
+        self.parameters, self.buffers, self.best = (taken(tensors, runs) for tensors in (self.parameters, self.buffers, self.best))
+
+    def norms(self, names: Sequence[str]) -> dict[str, list[float]]:
+        """Return the Euclidean norm of each run's weight, summed in float64, by name."""
+        state = self.state
+        return {name: torch.linalg.vector_norm(state[name].flatten(1), dim=1, dtype=torch.float64).tolist() for name in names}
+
+
+def taken(tensors: State, runs: Sequence[int]) -> dict[str, Tensor]:
+    """Return the tensors of some runs, in the order given."""
+    rows = torch.tensor(runs, dtype=torch.int64)
+    return {name: tensor.index_select(0, rows.to(tensor.device)) for name, tensor in tensors.items()}
+
+
+def column(values: Sequence[float], like: Tensor) -> Tensor:
+    """Return one number a run, of a shape that broadcasts against ``like``, ``(run, 1, ..., 1)``, with its dtype and device."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *(1,) * (like.ndim - 1))

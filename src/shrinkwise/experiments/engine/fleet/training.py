@@ -1,0 +1,156 @@
+"""A fleet of runs: trained together, each with a fate of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from shrinkwise.experiments.engine.fleet.groups import Feed, Group, left
+from shrinkwise.experiments.engine.fleet.passes import Passes
+from shrinkwise.experiments.engine.fleet.stack import Stack, State, taken
+from shrinkwise.experiments.engine.fleet.updates import Update
+from shrinkwise.experiments.engine.ledger import Ledger
+from shrinkwise.experiments.engine.recipe import Recipe
+from shrinkwise.experiments.engine.stopping import Ending
+from shrinkwise.experiments.records import Outcome, Record, Status
+
+
+class Fleet:
+    """Runs under way together; one that has ended leaves, and the others close up.
+
+    Args:
+        recipe: How they are trained.
+        ledgers: What is seen of each run.
+        stack: Their weights.
+        update: Their optimisers.
+        passes: What gives their gradients and outputs.
+        feed: Their batches.
+        y_val: Validation targets of each run, shape ``(run, n_val)``.
+        started: When work on them began, by ``time.perf_counter``.
+
+    Attributes:
+        runs: Of the runs that are still trained, the place that each had at the start.
+        finals: Place -> the last weights of a run that has ended well; only where they are asked for.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        ledgers: Sequence[Ledger],
+        stack: Stack,
+        update: Update,
+        passes: Passes,
+        feed: Feed,
+        y_val: Tensor,
+        started: float,
+    ) -> None:
+        self.recipe, self.stack, self.update, self.passes, self.feed = recipe, stack, update, passes, feed
+        self.ledgers, self.y_val, self.started = list(ledgers), y_val, started
+        self.runs = list(range(len(ledgers)))
+        self.step = 0
+        self.finals: dict[int, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def train(self, keep_weights: bool = False) -> list[Record]:
+        """Train all runs to their ends, and return their records in the order in which they stood at the start.
+
+        A run's seconds are its share of the fleet's.
+        """
+        n_runs, ended = len(self.runs), {}
+        self._look_at_weights()
+        while self.runs:
+            self._train_epoch()
+            self._look_at_weights()
+            self._look_at_losses()
+            ends = {i: end for i, ledger in enumerate(self.ledgers) if (end := ledger.ending())}
+            outcomes = self._outcomes([i for i, end in ends.items() if end[0] is Status.DONE])
+            for i, end in ends.items():
+                ended[self.runs[i]] = (self.ledgers[i], end, self.step, outcomes.get(i))
+            if keep_weights:
+                self.finals |= {self.runs[i]: {name: tensor[i] for name, tensor in self.stack.state.items()} for i in outcomes}
+            self._leave(ends)
+        seconds = (time.perf_counter() - self.started) / n_runs
+        return [_record(*ended[run], seconds) for run in range(n_runs)]
+
+    def _train_epoch(self) -> None:
+        for chunk in self.feed.epoch(self.ledgers[0].epoch + 1):
+            self.passes.begin(chunk, self.step + 1)
+            for i in range(chunk.n_steps):
+                self.step += 1
+                self.update.begin_step()
+                self.passes.add_gradients(i, self.update)
+
+    def _look_at_weights(self) -> None:
+        norms = self.stack.norms(list(self.ledgers[0].norms))
+        for i, ledger in enumerate(self.ledgers):
+            ledger.see_norms({name: values[i] for name, values in norms.items()})
+
+    def _look_at_losses(self) -> None:
+        groups = self.feed.groups
+        points: dict[str, list[float]] = {}
+        for part, rows, y in (
+            ("train", [(group.x, group.n_runs) for group in groups], self.feed.y),
+            ("val", [(group.x_val, group.n_runs) for group in groups], self.y_val),
+        ):
+            measured = means(self.recipe.task, self.passes.outputs(self.stack.state, rows), y)
+            points |= {f"{part}_{name}": values for name, values in measured.items()}
+        is_best = [ledger.see({name: values[i] for name, values in points.items()}) for i, ledger in enumerate(self.ledgers)]
+        self.stack.keep_best([i for i, best in enumerate(is_best) if best])
+
+    def _outcomes(self, runs: Sequence[int]) -> dict[int, tuple[Outcome, Outcome]]:
+        """Measure the last weights and the best of some runs; test rows are looked at here and nowhere else."""
+        if not runs:
+            return {}
+        groups = left(self.feed.groups, runs)
+        lasts = self._measured(taken(self.stack.state, runs), runs, groups, [self.ledgers[i].epoch for i in runs])
+        bests = self._measured(taken(self.stack.best, runs), runs, groups, [self.ledgers[i].best_epoch for i in runs], lasts)
+        return {i: (last, best) for i, last, best in zip(runs, lasts, bests, strict=True)}
+
+    def _measured(
+        self, state: State, runs: Sequence[int], groups: Sequence[Group], epochs: Sequence[int], known: Sequence[Outcome] = ()
+    ) -> list[Outcome]:
+        if known and all(outcome.epoch == epoch for outcome, epoch in zip(known, epochs, strict=True)):
+            return list(known)
+        val = self.passes.outputs(state, [(group.x_val, group.n_runs) for group in groups]).cpu()
+        test = self.passes.outputs(state, [(group.x_test, group.n_runs) for group in groups]).cpu()
+        return [
+            known[i] if known and known[i].epoch == epochs[i] else self.ledgers[run].outcome(epochs[i], val[i], test[i])
+            for i, run in enumerate(runs)
+        ]
+
+    def _leave(self, ends: dict[int, Ending]) -> None:
+        kept = [i for i in range(len(self.runs)) if i not in ends]
+        if not ends or not kept:
+            self.runs = [] if not kept else self.runs
+            return
+        self.runs, self.ledgers = [self.runs[i] for i in kept], [self.ledgers[i] for i in kept]
+        groups = left(self.feed.groups, kept)
+        self.y_val = self.y_val[kept]
+        self.stack.keep(kept)
+        self.update.keep(self.stack.parameters, kept)
+        self.feed.keep(groups, kept)
+        self.passes.keep(groups, kept)
+
+
+def means(task: str, outputs: Tensor, y: Tensor) -> dict[str, list[float]]:
+    """Return the metrics of each run that are means over rows; losses are summed in float64.
+
+    Args:
+        task: ``classification`` or ``regression``.
+        outputs: Logits or predictions, shape ``(run, row, n_outputs)``.
+        y: Targets, shape ``(run, row)``.
+    """
+    if task == "regression":
+        return {"loss": F.mse_loss(outputs.squeeze(2), y, reduction="none").mean(1, dtype=torch.float64).tolist()}
+    loss = F.cross_entropy(outputs.transpose(1, 2), y, reduction="none")
+    is_right = outputs.argmax(2) == y
+    return {"loss": loss.mean(1, dtype=torch.float64).tolist(), "accuracy": is_right.mean(1, dtype=torch.float64).tolist()}
+
+
+def _record(ledger: Ledger, ended: Ending, n_steps: int, outcomes: tuple[Outcome, Outcome] | None, seconds: float) -> Record:
+    last, best = outcomes or (None, None)
+    return ledger.record(ended, n_steps, last, best, seconds)

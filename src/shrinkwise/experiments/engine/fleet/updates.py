@@ -1,0 +1,199 @@
+"""The optimisers of a fleet, on stacked weights, with each run's own learning rate and strength.
+
+The rules are torch's own, step by step (``torch.optim.SGD``, ``Adam``, ``AdamW``), so a fleet's weights are those of single runs to
+rounding. A large weight is moved block by block, a few runs at a time, while what its gradient left in the cache is still there.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shrinkwise.experiments.engine.fleet.rates import Rates
+from shrinkwise.experiments.engine.fleet.rules import Rule
+from shrinkwise.experiments.engine.fleet.stack import column
+
+_BLOCK_BYTES = 2**19
+"""Weights that are moved at once: with gradient and momentum they stay within the cache of a core."""
+
+Factor = float | Tensor
+"""One number for all runs of a block, or a column with one for each."""
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """A weight of a few consecutive runs, and what moves it.
+
+    Attributes:
+        runs: Which of the runs they are: first, and one past the last.
+        weight: Their weights, shape ``(run, ...)``.
+        sink: Where their gradients go.
+        kept: What the optimiser keeps of them from step to step.
+        lr: Learning rate of this step.
+        lam: Strength of coupled decay; None where there is none.
+        share: What decoupled decay takes off, likewise.
+    """
+
+    runs: tuple[int, int]
+    weight: Tensor
+    sink: Tensor
+    kept: tuple[Tensor, ...]
+    lr: Factor = 0.0
+    lam: Factor | None = None
+    share: Factor | None = None
+
+
+class Update(ABC):
+    """Moves a fleet's weights by gradients that somebody else adds to its sink.
+
+    Attributes:
+        sink: Where gradients go, by parameter: a step's gradient ``g`` is to become ``sink <- carry·sink + g``. For SGD with
+            momentum that is the momentum itself, so no gradient has a place of its own.
+        carry: That factor.
+        blocks: Parameter -> its blocks, in the order of the runs.
+    """
+
+    carry: float = 0.0
+    n_kept: int = 0
+
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates) -> None:
+        self.parameters, self.rates = parameters, rates
+        self.sink = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
+        self.kept = {name: tuple(torch.zeros_like(weight) for _ in range(self.n_kept)) for name, weight in parameters.items()}
+        self._cut()
+
+    def begin_step(self) -> None:
+        """Go on to the next step."""
+        if self.rates.begin_step():
+            self._set_factors()
+
+    def add(self, gradients: Sequence[Tensor]) -> None:
+        """Take a step by gradients in the order of the parameters."""
+        sink = list(self.sink.values())
+        if self.carry:
+            torch._foreach_mul_(sink, self.carry)
+            torch._foreach_add_(sink, list(gradients))
+        else:
+            torch._foreach_copy_(sink, list(gradients))
+        for name, blocks in self.blocks.items():
+            for block in blocks:
+                self.move(name, block)
+
+    def move(self, name: str, block: Block) -> None:
+        """Move the weights of a block, whose gradients are in the sink."""
+        if block.lam is not None:
+            _add_(block.sink, block.weight, block.lam)
+        self.rates.add_penalties(name, block.weight, block.sink)
+        if block.share is not None:
+            block.weight.mul_(1 - block.share)
+        self._descend(block)
+
+    def keep(self, parameters: dict[str, Tensor], runs: Sequence[int]) -> None:
+        """Let all but some runs leave; the weights of those that stay are given."""
+        rows = list(runs)
+        self.parameters = parameters
+        self.sink = {name: tensor[rows] for name, tensor in self.sink.items()}
+        self.kept = {name: tuple(tensor[rows] for tensor in tensors) for name, tensors in self.kept.items()}
+        self.rates.keep(runs)
+        self._cut()
+
+    @abstractmethod
+    def _descend(self, block: Block) -> None:
+        """Move the weights by what is in the sink."""
+
+    def _cut(self) -> None:
+        self.blocks: dict[str, list[Block]] = {}
+        for name, weight in self.parameters.items():
+            n_runs = weight.shape[0]
+            # Penalties beside L2 know the whole stack, and a GPU has no cache that blocks would fit, only calls that they would cost.
+            is_whole = self.rates.has_penalties(name) or weight.device.type != "cpu"
+            size = n_runs if is_whole else max(1, _BLOCK_BYTES // max(1, weight[0].nbytes))
+            self.blocks[name] = [
+                Block(
+                    (begin, min(begin + size, n_runs)),
+                    weight[begin : begin + size],
+                    self.sink[name][begin : begin + size],
+                    tuple(tensor[begin : begin + size] for tensor in self.kept[name]),
+                )
+                for begin in range(0, n_runs, size)
+            ]
+        self._set_factors()
+
+    def _set_factors(self) -> None:
+        for name, blocks in self.blocks.items():
+            for block in blocks:
+                begin, end = block.runs
+                lr = _factor(self.rates.lr[name][begin:end], block.weight)
+                block.lr = 0.0 if lr is None else lr
+                block.lam = _factor(self.rates.lam[name][begin:end], block.weight)
+                block.share = _factor(self.rates.share[name][begin:end], block.weight)
+
+
+class SGD(Update):
+    """Stochastic gradient descent: ``v <- momentum·v + g``, then ``w <- w − lr·v``; Nesterov's form moves by ``g + momentum·v``."""
+
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule) -> None:
+        self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
+        self.carry = 0.0 if self.is_nesterov else self.momentum
+        self.n_kept = 1 if self.is_nesterov else 0
+        super().__init__(parameters, rates)
+
+    def _descend(self, block: Block) -> None:
+        if self.is_nesterov:
+            (velocity,) = block.kept
+            velocity.mul_(self.momentum).add_(block.sink)
+            block.sink.add_(velocity, alpha=self.momentum)
+        _add_(block.weight, block.sink, block.lr, sign=-1)
+
+
+class Adam(Update):
+    """Adam (Kingma and Ba, ICLR 2015, algorithm 1), with torch's place for epsilon; AdamW is the same with decoupled decay."""
+
+    n_kept = 3
+
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule) -> None:
+        (self.beta1, self.beta2), self.eps = rule.betas, rule.eps
+        super().__init__(parameters, rates)
+
+    def _descend(self, block: Block) -> None:
+        mean, square, root = block.kept
+        n = self.rates.step
+        mean.lerp_(block.sink, 1 - self.beta1)
+        square.mul_(self.beta2).addcmul_(block.sink, block.sink, value=1 - self.beta2)
+        torch.sqrt(square, out=root)
+        root.div_(math.sqrt(1 - self.beta2**n)).add_(self.eps)
+        correction = 1 - self.beta1**n
+        if isinstance(block.lr, float):
+            block.weight.addcdiv_(mean, root, value=-block.lr / correction)
+        else:
+            torch.div(mean, root, out=root)
+            block.weight.addcmul_(root, block.lr, value=-1 / correction)
+
+
+class Still(Update):
+    """Moves nothing: gradients stay in the sink, to be looked at."""
+
+    def move(self, name: str, block: Block) -> None:
+        """Leave the weights as they are."""
+
+    def _descend(self, block: Block) -> None:
+        """Leave the weights as they are."""
+
+
+def _factor(values: Sequence[float], like: Tensor) -> Factor | None:
+    """Return what a block is multiplied with; None where that is 0 in every run."""
+    if not any(values):
+        return None
+    return values[0] if len(set(values)) == 1 else column(values, like)
+
+
+def _add_(target: Tensor, term: Tensor, by: Factor, sign: int = 1) -> None:
+    if isinstance(by, Tensor):
+        target.addcmul_(term, by, value=sign)
+    else:
+        target.add_(term, alpha=sign * by)
