@@ -61,6 +61,10 @@ def times(*run_steps: float, threads: int = 1) -> dict[tuple[int, int], float]:
         # Within 5 % the smaller one: records come earlier.
         (Machine(fleets=times(200, 122, 120, 121, 122, 123)), LARGE, {}, ("fleet", 8, 1, 2)),
         (Machine(fleets=times(420, 400, 380, 380)), LARGE, {}, ("single", None, 1, 2)),
+        # Faster by less than what measuring may be wrong by.
+        (Machine(fleets=times(345, 345)), LARGE, {}, ("single", None, 1, 2)),
+        # 20 runs are two fleets of ten and not one of 16 and a rest.
+        (Machine(fleets=times(200, 150, 40)), Work(20, 20_000, 20, 20), {"jobs": 2}, ("fleet", 16, 1, 2)),
         (Machine(fleets=times(420, 400, 380, 380)), LARGE, {"engine": "fleet"}, ("fleet", 16, 1, 2)),
         # Threads of one process against processes of one thread.
         (Machine(fleets=times(200, 200, 200) | times(90, 90, 90, threads=2)), LARGE, {}, ("fleet", 4, 2, 1)),
@@ -235,9 +239,14 @@ def test_a_fleet_of_several_structures_is_not_timed_as_if_it_were_one(watched, m
     assert Stopwatch(recipe, split, keys, clock=lambda: now)(8, 1).run_step_s == pytest.approx(1 / 4)
 
 
+def draws_as_it_is_made(groups):
+    return torch.optim.SGD(groups, lr=float(torch.rand(())) + random.random() + float(np.random.rand()))  # noqa: NPY002
+
+
 @pytest.mark.parametrize("size", [None, 4])
 def test_measuring_leaves_no_trace(watched, size):
     recipe, split, keys = watched
+    recipe = replace(recipe, optimizer=draws_as_it_is_made)
     drawn_by_numpy = np.random.get_state
     before = (torch.get_rng_state(), drawn_by_numpy()[1].copy(), random.getstate(), torch.get_num_threads())
     rows = split.x_train.copy()

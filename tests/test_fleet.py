@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fleets import compare_records, differences, runs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from fleets import compare_records, differences, runs_of
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_one
 from shrinkwise.experiments.engine.fleet import train_fleet, why_alone
 from shrinkwise.experiments.models import MLPFactory
@@ -59,7 +59,10 @@ def smooth(variant: Variant) -> nn.Module:
     return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), Dropout(rate), nn.Linear(16, 12), nn.Sigmoid(), nn.Linear(12, 5))
 
 
-def recipe(model: Any = Doubled(64, (16, 12), 5), **changed: Any) -> Recipe:
+NETWORK = Doubled(64, (16, 12), 5)
+
+
+def recipe(model: Any = NETWORK, **changed: Any) -> Recipe:
     """25 epochs of two steps."""
     given: dict[str, Any] = {"optimizer": SGD, "epochs": 25, "batch_size": 64, "task": "classification", "n_outputs": 5}
     return Recipe(model=model, **(given | changed))

@@ -136,6 +136,10 @@ def test_an_outcome_that_differs_is_said(reference):
     assert said.startswith("test loss")
     assert said.endswith("(without dropout)")
     assert compare.differences(ours_row, row(worse, "keras-jax:jax")) == ()
+    alone = [run for run in reference if run.dropout]
+    assert (
+        compare.differences(row(alone, "shrinkwise:auto"), row([run for run in reference if not run.dropout], "indexed:1")) is None
+    )
     lost = [replace(run, val_accuracy=(math.nan,)) for run in reference]
     assert len(compare.differences(ours_row, row(lost, "keras-jax:jax"))) == 2
 

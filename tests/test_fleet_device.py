@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fleets import runs_of
 from torch import nn
 
+from fleets import runs_of
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe
 from shrinkwise.experiments.engine.fleet import fleet as fleets
 from shrinkwise.experiments.engine.fleet.stackable import Stackable, stackable

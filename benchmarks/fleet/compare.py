@@ -38,7 +38,7 @@ class Compared:
         low: Lower end of the interval of that median; ``high`` the upper one.
         level: What the interval covers.
         n_rounds: Rounds in which both were timed.
-        differences: In words, where the outcomes lie apart; empty where they agree.
+        differences: In words, where the outcomes lie apart; empty where they agree, None where nothing was measured by both.
     """
 
     size: str
@@ -52,7 +52,7 @@ class Compared:
     high: float
     level: float
     n_rounds: int
-    differences: tuple[str, ...]
+    differences: tuple[str, ...] | None
 
 
 def compared(rows: Iterable[Row]) -> list[Compared]:
@@ -84,21 +84,22 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float, float
     return float(np.median(ordered)), float(ordered[k]), float(ordered[n - 1 - k]), covers[k]
 
 
-def differences(ours: Row, other: Row) -> tuple[str, ...]:
-    """Say where the outcomes of two contestants lie farther apart than :data:`BANDS` allows."""
+def differences(ours: Row, other: Row) -> tuple[str, ...] | None:
+    """Say where the outcomes of two contestants lie farther apart than :data:`BANDS` allows; None if nothing is compared."""
     contestant = next(each for each in CONTESTANTS if each.name == other["contestant"])
-    said = []
+    said, n_compared = [], 0
     for has_dropout in (False, True):
         mine, theirs = _means(ours["runs"], has_dropout), _means(other["runs"], has_dropout)
         band = "other start" if not contestant.is_same_start else "dropout" if has_dropout else "same"
         for name in sorted(mine.keys() & theirs.keys()):
             apart = abs(theirs[name] - mine[name])
+            n_compared += 1
             limit = BANDS[band][0] * abs(mine[name]) if name.endswith("loss") else BANDS[band][1]
             # A comparison with NaN is false: an outcome that is no number is a difference.
             if not apart <= limit:
                 who = "with" if has_dropout else "without"
                 said.append(f"{name.replace('_', ' ')} {theirs[name]:.4g}, ours {mine[name]:.4g} ({who} dropout)")
-    return tuple(said)
+    return tuple(said) if n_compared else None
 
 
 def _best(by_name: Mapping[str, Mapping[int, Row]], peer: str) -> str | None:

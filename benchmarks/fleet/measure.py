@@ -59,15 +59,16 @@ def main() -> None:
     # Before any framework is imported, which would count the cores.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     peer = importlib.import_module(f"fleet.peers.{module}")
-    from fleet.workloads import workload
+    from fleet.workloads import BATCH, workload
 
     work = workload(size, int(n_runs))
+    # Reads the data, which is kept.
     n_rows = len(work.dataset.y)
     began = time.perf_counter()
     outcomes = peer.train(work, mode)
     seconds = time.perf_counter() - began
     runs = [[_last(getattr(outcome, name)) for name in FINAL] for outcome in outcomes]
-    steps = work.epochs * -(-len(work.rows(0)[0]) // 64)
+    steps = work.epochs * -(-len(work.rows(0)[0]) // BATCH)
     print(LINE + json.dumps({"seconds": seconds, "n_rows": n_rows, "steps": steps, "runs": runs}), flush=True)
 
 

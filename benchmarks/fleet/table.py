@@ -23,7 +23,9 @@ def _line(row: Compared) -> str:
     own = row.peer == OURS
     interval = f"{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}] ({row.level:.0%})"
     ratio = "" if own else "not in one round" if math.isnan(row.ratio) else interval
-    outcomes = "" if own else "**differ**: " + "; ".join(row.differences) if row.differences else "agree"
+    outcomes = "nothing in common" if row.differences is None else "agree"
+    if row.differences:
+        outcomes = "**differ**: " + "; ".join(row.differences)
     cells = (
         row.size,
         row.n_runs,

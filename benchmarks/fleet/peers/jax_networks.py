@@ -157,7 +157,7 @@ def _layers(params: dict[str, Array]) -> list[tuple[Array, Array]]:
 
 def _mask(key: Array, shape: tuple[int, ...], rate: Array) -> Array:
     """Return the factor of each element: 0, or 1/(1−rate); what is drawn is shared by the runs, whose rates differ."""
-    return jnp.where(jax.random.uniform(key, shape) >= rate, 1.0, 0.0)
+    return jnp.where(jax.random.uniform(key, shape) >= rate, 1 / (1 - rate), 0.0)
 
 
 def _hidden(h: Array, mask: Array | None) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from unittest import mock
@@ -32,11 +31,11 @@ def train(workload: Workload, mode: str, jobs: int | None = None) -> list[Outcom
         epochs=size.epochs,
         seeds=workload.n_seeds,
         batch_size=BATCH,
+        engine=mode,
+        device="cpu",
     )
-    # An older face has no engine to choose.
-    chosen = {"engine": mode} if "engine" in inspect.signature(Experiment.run).parameters else {}
     with tempfile.TemporaryDirectory() as folder, _one_is_enough(workload):
-        result = experiment.run(folder, jobs=jobs, progress=False, **chosen)
+        result = experiment.run(folder, jobs=jobs, progress=False)
     return [_outcome(record) for record in result.records]
 
 

@@ -35,6 +35,6 @@ def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Return what a container's limit leaves; None where there is no limit."""
     try:
         most, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return None if most == "max" else int(most)
+        return None if most == "max" else max(int(most) - int(used), 0)
     except (OSError, ValueError):
         return None

@@ -31,10 +31,11 @@ _EPOCHS = 3
 """Epochs that are trained: the first warms up."""
 REPEATS = 2
 """How often a way is timed: the least times count, since whatever disturbs a measurement makes it longer."""
-_PROBES = 5
 TIMED_STEPS = _STEPS * _EPOCHS * REPEATS
 """Steps that timing one way takes."""
 _TEST_ROWS = 16
+_PROBES = 5
+"""Products by which threads are tried: the least time counts here, too."""
 
 
 class _Enough(BaseException):
@@ -72,7 +73,7 @@ class Stopwatch:
         seen = [self._epochs(size, threads, end)]
         while len(seen) < REPEATS and self.clock() < end:
             seen.append(self._epochs(size, threads, end))
-        n_steps_seen = n_steps(replace(self.recipe, epochs=1), len(_shortened(self.split, self.recipe.batch_size).y_train))
+        n_steps_seen = steps_per_epoch(self.recipe, _shortened_to(self.split, self.recipe.batch_size))
         first_s = min(each.first for each in seen)
         epoch_s = min([first_s, *(s for each in seen for s in each.later)])
         # Runs of several structures make several fleets, of which the first was seen.
@@ -167,7 +168,7 @@ def n_steps(recipe: Recipe, n_train: int) -> int:
 
 def _shortened(split: Split, batch_size: int) -> Split:
     """Return a few rows of a split, with as many validation rows a training row, so that an epoch is one in small."""
-    n_train = min(len(split.y_train), _STEPS * batch_size)
+    n_train = _shortened_to(split, batch_size)
     n_val = min(len(split.y_val), max(2, math.ceil(len(split.y_val) * n_train / len(split.y_train))))
     n_test = min(len(split.y_test), _TEST_ROWS)
     return replace(
@@ -182,3 +183,7 @@ def _shortened(split: Split, batch_size: int) -> Split:
         val_rows=split.val_rows[:n_val],
         test_rows=split.test_rows[:n_test],
     )
+
+
+def _shortened_to(split: Split, batch_size: int) -> int:
+    return min(len(split.y_train), _STEPS * batch_size)

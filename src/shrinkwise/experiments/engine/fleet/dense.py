@@ -110,6 +110,10 @@ class DensePasses:
         held = self._layers.get(self._n_rows)
         if held is None or held[0] is not update:
             layers = lay_out(self.chain, self.stack.parameters, update, self.groups, self._n_rows, self._places)
+            for layer in layers:
+                is_reversible = self.silencing is None or self.silencing.is_reversible(layer.number)
+                if self.silencing is not None and not (layer.activation == "relu" and is_reversible):
+                    layer.keep_active(self._places)
             held = self._layers[self._n_rows] = (update, layers)
         return held[1]
 
@@ -117,7 +121,7 @@ class DensePasses:
         for layer in layers:
             if layer.number:
                 before = layers[layer.number - 1]
-                run_layer_(layer.weight, before.handed_on, layer.bias, layer.out)
+                run_layer_(layer.weight, before.out, layer.bias, layer.out)
             else:
                 for (weight, bias, out), (_, rows_t) in zip(layer.wide, self._x[i], strict=True):
                     if bias is None:
@@ -125,17 +129,20 @@ class DensePasses:
                     else:
                         torch.addmm(bias, weight, rows_t, out=out)
             layer.activate_()
-            mask = self.silencing.mask(layer.number) if self.silencing is not None else None
-            if mask is None:
-                layer.hand_on(layer.out, layer.out_t)
-            else:
-                torch.mul(layer.out, mask, out=layer.dropped)
-                layer.hand_on(layer.dropped, layer.dropped_t)
+            if self.silencing is not None:
+                self._silence(layer)
+
+    def _silence(self, layer: Layer) -> None:
+        """Apply the dropout that follows a layer; what the backward pass still needs of the activations is kept apart."""
+        assert self.silencing is not None
+        if layer.active is not layer.out:
+            layer.active.copy_(layer.out)
+        self.silencing.silence_(layer.number, layer.out)
 
     def _add_hidden(self, layer: Layer, before: Layer, update: Update, scale: float) -> None:
         # Full dropout silences nothing in the backward pass: the layer behind it learns from all that it could have seen.
         is_full = self.silencing is not None and self.silencing.is_full(before.number)
-        seen = before.out_t if is_full else before.handed_on_t
+        seen = before.active_t if is_full else before.out_t
         for block in layer.blocks:
             begin, end = block.runs
             block.sink.baddbmm_(layer.slope[begin:end], seen[begin:end], beta=update.carry, alpha=scale)
@@ -150,9 +157,9 @@ class DensePasses:
 
     def _back_through(self, layer: Layer) -> None:
         """Take the gradient back through a hidden layer's dropout and activation, in place."""
-        if self.silencing is not None and (mask := self.silencing.backward_mask(layer.number)) is not None:
-            layer.slope.mul_(mask)
-        differentiate_(layer.slope, layer.out, layer.activation)
+        if self.silencing is not None:
+            self.silencing.silence_slope_(layer.number, layer.out, layer.slope)
+        differentiate_(layer.slope, layer.active, layer.activation)
 
     def _evaluated(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         hidden: Tensor | None = None

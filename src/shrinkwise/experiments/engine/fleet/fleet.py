@@ -123,8 +123,8 @@ def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list
     started = time.perf_counter()
     with limited_threads(recipe.threads):
         found = grouped([each.live for each in stack])
-        # Runs without dropout come first in their group: Silencing leaves their masks alone.
-        ordered = [sorted(group, key=lambda live: any(dropout.p for dropout in dropouts(live.model))) for group in found]
+        # Runs of one rate stand side by side: Silencing draws one mask for them.
+        ordered = [sorted(group, key=lambda live: [dropout.p for dropout in dropouts(live.model)]) for group in found]
         of_live = {id(each.live): each for each in stack}
         members = [of_live[id(live)] for group in ordered for live in group]
         groups = [_group(group) for group in ordered]

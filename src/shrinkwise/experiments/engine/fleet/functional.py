@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkwise.experiments.engine.fleet.masks import Draw, replace_dropouts
-from shrinkwise.experiments.engine.fleet.probe import Probed, probed
+from shrinkwise.experiments.engine.fleet.probe import Probed, channels_last, probed
 from shrinkwise.experiments.engine.fleet.stack import State
 from shrinkwise.experiments.engine.fleet.traced import Traced
 from shrinkwise.experiments.engine.metrics import criterion
@@ -70,7 +70,7 @@ class Functional:
         if self._probed is None:
             self._template.train()
             with self._drawing([None] * len(self._dropouts)):
-                self._probed = probed(lambda held: functional_call(self._template, held, (x[:2],)), state, x[:2])
+                self._probed = probed(lambda held, x: functional_call(self._template, held, (x,)), state, x[:2])
         return self._probed
 
     def gradients(self, parameters: State, others: State, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
@@ -98,10 +98,13 @@ class Functional:
         found = self._passes[key](batch.x, batch.y, *drawn, *parameters.values(), *others.values())
         return found[: len(parameters)], found[len(parameters) :]
 
-    def outputs(self, state: State, x: Tensor) -> Any:
-        """Return what the networks give in eval mode for rows that they share, ``(run, row, ...)``."""
+    def outputs(self, state: State, x: Tensor, together: Together) -> Any:
+        """Return what networks give in eval mode for rows that they share, ``(run, row, ...)``; ``(row, ...)`` for a run alone."""
         self._template.eval()
         with torch.no_grad(), mappable():
+            if together is Together.ALONE:
+                order = self._order()
+                return functional_call(self._template, {name: order(tensor) for name, tensor in state.items()}, (order(x),))
             return vmap(lambda mine, x: functional_call(self._template, mine, (x,)), in_dims=(0, None))(state, x)
 
     def _gradient(
@@ -119,12 +122,13 @@ class Functional:
                 outputs = functional_call(self._template, held, (x,))
             return criterion(self.task, outputs, y).mean(), [held[name].detach() for name in changed]
 
+        order = self._order() if together is Together.ALONE else _as_it_is
         rows = 0 if together is Together.OWN else None
         over = (rows, 0, *(rows, 0, 0) * sum(acting), *(0,) * (len(trained) + len(fixed)))
 
         def gradient(x: Tensor, y: Tensor, *tensors: Tensor) -> list[Tensor]:
-            weights = [tensor.detach().requires_grad_() for tensor in tensors[n_drawn : n_drawn + len(trained)]]
-            given = (x, y, *tensors[:n_drawn], *weights, *tensors[n_drawn + len(trained) :])
+            weights = [order(tensor.detach()).requires_grad_() for tensor in tensors[n_drawn : n_drawn + len(trained)]]
+            given = (order(x), y, *tensors[:n_drawn], *weights, *tensors[n_drawn + len(trained) :])
             with torch.enable_grad():
                 if together is Together.ALONE:
                     value, left = loss(*given)
@@ -136,6 +140,10 @@ class Functional:
 
         return gradient
 
+    def _order(self) -> Callable[[Tensor], Tensor]:
+        """Return what puts the tensors of a run alone into the order in which its network is fastest."""
+        return channels_last if self._probed is not None and self._probed.takes_channels_last else _as_it_is
+
     @contextmanager
     def _drawing(self, draws: Sequence[Draw | None]) -> Iterator[None]:
         for dropout, draw in zip(self._dropouts, draws, strict=True):
@@ -145,6 +153,10 @@ class Functional:
         finally:
             for dropout in self._dropouts:
                 dropout.draw = None
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _blank(model: nn.Module) -> None:

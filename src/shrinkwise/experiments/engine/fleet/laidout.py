@@ -32,8 +32,8 @@ class Layer:
         activation: What follows.
         weight: Weights, ``(run, unit, feature)``.
         bias: Biases, ``(run, unit, 1)``, or None.
-        out: Activations.
-        dropped: Activations after dropout.
+        out: What the next layer reads: activations, after dropout where there is any.
+        active: Activations before dropout, as far as the backward pass needs them: ``out`` itself where it does not.
         slope: Gradient of the loss at what the layer gives before its activation, or, on the way there, after it.
         slope_flat: The same, ``(run·unit, row)``.
         bias_sink: Where the biases' gradients go, flat, or None.
@@ -41,7 +41,6 @@ class Layer:
         bias_blocks: Blocks of the bias.
         wide: The first layer of each group as one layer; empty in other layers.
         pieces: For each block, what of it is in which group; likewise.
-        handed_on: What the next layer reads: activations, after dropout where there is any at this step.
     """
 
     number: int
@@ -53,8 +52,8 @@ class Layer:
     bias: Tensor | None
     out: Tensor
     out_t: Tensor
-    dropped: Tensor
-    dropped_t: Tensor
+    active: Tensor
+    active_t: Tensor
     slope: Tensor
     slope_flat: Tensor
     bias_sink: Tensor | None
@@ -62,16 +61,15 @@ class Layer:
     bias_blocks: list[Block]
     wide: list[Wide] = field(default_factory=list)
     pieces: list[list[Piece]] = field(default_factory=list)
-    handed_on: Tensor = field(init=False)
-    handed_on_t: Tensor = field(init=False)
 
     def activate_(self) -> None:
         """Apply the activation to what the layer gave, in place."""
         activate_(self.out, self.activation)
 
-    def hand_on(self, what: Tensor, what_t: Tensor) -> None:
-        """Say what the next layer reads."""
-        self.handed_on, self.handed_on_t = what, what_t
+    def keep_active(self, places: Places) -> None:
+        """Give the activations before dropout a place of their own."""
+        self.active = places("active", self.number, tuple(self.out.shape))
+        self.active_t = self.active.transpose(1, 2)
 
 
 def lay_out(
@@ -96,7 +94,7 @@ def lay_out(
     for number, dense in enumerate(chain):
         weight = parameters[dense.weight]
         n_runs, n_units, _ = weight.shape
-        out, dropped, slope = (places(what, number, (n_runs, n_units, n_rows)) for what in ("out", "dropped", "slope"))
+        out, slope = (places(what, number, (n_runs, n_units, n_rows)) for what in ("out", "slope"))
         # The loss's gradient at the outputs stands where the outputs stood.
         slope = out if number == len(chain) - 1 else slope
         layer = Layer(
@@ -109,8 +107,8 @@ def lay_out(
             bias=parameters[dense.bias].unsqueeze(2) if dense.bias else None,
             out=out,
             out_t=out.transpose(1, 2),
-            dropped=dropped,
-            dropped_t=dropped.transpose(1, 2),
+            active=out,
+            active_t=out.transpose(1, 2),
             slope=slope,
             slope_flat=slope.view(n_runs * n_units, n_rows),
             bias_sink=update.sink[dense.bias].view(-1) if dense.bias else None,

@@ -23,11 +23,14 @@ class Probed:
         changed: Names of the tensors that it writes to or replaces.
         row_bytes: What a mean operation writes for each row.
         weight_bytes: What the gradient of a mean weight takes, spread over all operations.
+        takes_channels_last: Whether it is a convolution's that gives the same with images and filters in the order ``(batch, row,
+            column, channel)``, in which a CPU convolves and pools faster.
     """
 
     changed: tuple[str, ...]
     row_bytes: float
     weight_bytes: float
+    takes_channels_last: bool
 
     def runs_at_once(self, n_rows: int) -> int:
         """Return how many runs a pass on so many rows should be for."""
@@ -38,11 +41,11 @@ class Probed:
         return max(64, int(4 * _BYTES_AT_ONCE / max(1.0, self.row_bytes)))
 
 
-def probed(forward: Callable[[dict[str, Tensor]], Any], state: Mapping[str, Tensor], x: Tensor) -> Probed:
+def probed(forward: Callable[[dict[str, Tensor], Tensor], Any], state: Mapping[str, Tensor], x: Tensor) -> Probed:
     """Look at a forward pass.
 
     Args:
-        forward: Runs it, given tensors by name; it may write to them and put others into their place.
+        forward: Runs it, given tensors by name, and rows; it may write to tensors and put others into their place.
         state: The tensors; left as they are.
         x: The rows that it is for.
     """
@@ -50,12 +53,39 @@ def probed(forward: Callable[[dict[str, Tensor]], Any], state: Mapping[str, Tens
     versions = {name: tensor._version for name, tensor in before.items()}
     after = dict(before)
     with torch.no_grad(), _Sizes() as sizes:
-        forward(after)
-    # What is replaced has a version of its own, and a BatchNorm writes to its statistics without a new version.
-    changed = tuple(name for name, tensor in after.items() if tensor._version != versions[name] or not torch.equal(tensor, state[name]))
+        outputs = forward(after, x)
+    # A BatchNorm writes to its statistics without a new version, and what is put into a place may have the old one.
+    changed = tuple(
+        name
+        for name, tensor in after.items()
+        if tensor is not before[name] or tensor._version != versions[name] or not torch.equal(tensor, state[name])
+    )
     weights = [tensor.nbytes for tensor in state.values()]
     n_operations = sizes.n + len(weights)
-    return Probed(changed, sizes.n_bytes / len(x) / max(1, n_operations), sum(weights) / max(1, n_operations))
+    return Probed(
+        changed,
+        sizes.n_bytes / len(x) / max(1, n_operations),
+        sum(weights) / max(1, n_operations),
+        _takes_channels_last(forward, state, x, outputs),
+    )
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """Return images or filters with their channels last in memory, and any other tensor as it is."""
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def _takes_channels_last(
+    forward: Callable[[dict[str, Tensor], Tensor], Any], state: Mapping[str, Tensor], x: Tensor, outputs: Any
+) -> bool:
+    if x.device.type != "cpu" or all(tensor.ndim != 4 for tensor in state.values()):
+        return False
+    try:
+        with torch.no_grad():
+            found = forward({name: channels_last(tensor.clone()) for name, tensor in state.items()}, channels_last(x))
+        return torch.allclose(found, outputs, rtol=1e-3, atol=1e-4 * float(outputs.abs().max()))
+    except Exception:  # noqa: BLE001  a network may ask for an order of its own, by view() for one
+        return False
 
 
 class _Sizes(TorchDispatchMode):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from shrinkwise.experiments.engine.fleet.groups import Group
 from shrinkwise.experiments.engine.fleet.places import Places
-from shrinkwise.experiments.engine.fleet.stack import column
 from shrinkwise.regularization.dropout import Dropout
 from shrinkwise.seeding import keep_threshold, mask_counter, mask_key, mixed
 
@@ -18,8 +18,27 @@ _WINDOW_ELEMENTS = 2**16
 """Random numbers that are drawn at once: half a mebibyte."""
 
 
-_Part = tuple[Tensor, Tensor, Tensor]
-"""Masks of some runs, with the thresholds and scales that make them."""
+@dataclass(eq=False, slots=True)
+class _Part:
+    """Consecutive runs of one group and one rate, which share a mask.
+
+    Attributes:
+        group: Number of their group.
+        runs: Their places in the fleet.
+        threshold: Least random number that keeps a unit.
+        scale: What a kept unit is multiplied with.
+        is_kept: Where the comparison stands, ``(unit, row)``.
+        mask: Their mask, likewise.
+        out: What their layer gives, ``(run, unit, row)``.
+    """
+
+    group: int
+    runs: slice
+    threshold: int
+    scale: float
+    is_kept: Tensor
+    mask: Tensor
+    out: Tensor
 
 
 @dataclass(eq=False)
@@ -50,7 +69,7 @@ class _Layer:
 class Silencing:
     """Masks of the hidden layers of a fleet, scaled: 0 for a silenced unit and 1/(1−p) for a kept one.
 
-    The runs of a group are to stand in the order of whether they have any dropout, those without it first.
+    Runs of one group and one rate that stand side by side share a mask.
 
     Args:
         modules: Number of a hidden layer -> its dropout in each run.
@@ -72,7 +91,7 @@ class Silencing:
         self._seeds = [any_layer[first].seed or 0 for first in firsts]
         self._places = Places(groups[0].x)
         self._step, self._first, self._n_rows = 0, 0, 0
-        self._ready: dict[int, Tensor | None] = {}
+        self._drawn: set[int] = set()
 
     def begin(self, first_step: int, n_rows: int) -> None:
         """Take the number of the first step of a chunk, from 1, and the rows of its batches."""
@@ -85,18 +104,27 @@ class Silencing:
     def go_to(self, i: int) -> None:
         """Go to the ``i``-th step of the chunk."""
         self._step = self._first + i
-        self._ready.clear()
+        self._drawn.clear()
 
-    def mask(self, number: int) -> Tensor | None:
-        """Return the scaled mask of a hidden layer, ``(run, unit, row)``; None where nothing is silenced at this step."""
-        if number not in self._ready:
-            self._ready[number] = self._made(number)
-        return self._ready[number]
+    def silence_(self, number: int, out: Tensor) -> bool:
+        """Multiply what a hidden layer gave, ``(run, unit, row)``, with its masks in place, and say whether there were any."""
+        parts = self._parts(number, out)
+        for part in parts:
+            part.out.mul_(part.mask)
+        return bool(parts)
 
-    def backward_mask(self, number: int) -> Tensor | None:
-        """Return what the backward pass multiplies with, likewise."""
-        layer = self._layers.get(number)
-        return self.mask(number) if layer is not None and layer.form.backward == "masked" else None
+    def silence_slope_(self, number: int, out: Tensor, slope: Tensor) -> None:
+        """Multiply the gradient at what a hidden layer handed on with what its form of dropout puts there in the backward pass."""
+        if number in self._layers and self._layers[number].form.backward == "masked":
+            for part in self._parts(number, out):
+                slope[part.runs].mul_(part.mask)
+
+    def is_reversible(self, number: int) -> bool:
+        """Whether nothing but what was handed on is needed in the backward pass, so that activations can be silenced in place.
+
+        Of a ReLU under masked dropout the two tell the same where the gradient is not silenced.
+        """
+        return number not in self._layers or self._layers[number].form.backward == "masked"
 
     def is_full(self, number: int) -> bool:
         """Whether the layer behind a hidden layer learns from unmasked activations."""
@@ -112,38 +140,40 @@ class Silencing:
             layer.rates, layer.window = [layer.rates[i] for i in runs], (0, 0)
         self._places.clear()
 
-    def _made(self, number: int) -> Tensor | None:
+    def _parts(self, number: int, out: Tensor) -> list[_Part]:
+        """Return the runs that are silenced at this step, each with its mask."""
         layer = self._layers.get(number)
         if layer is None or not layer.is_active(self._step):
-            return None
-        words = self._words(layer)
-        mask, columns = self._columns(number, layer)
-        for drawn, part in zip(words, columns, strict=True):
-            if part is not None:
-                place, thresholds, scales = part
-                torch.ge(drawn, thresholds, out=place)
-                place.mul_(scales)
-        return mask
+            return []
+        key = ("parts", number, self._n_rows)
+        held = self._places.kept.get(key)
+        if held is None or held[0] is not out:
+            held = self._places.kept[key] = (out, self._cut(number, layer, out))
+        parts: list[_Part] = held[1]
+        if number not in self._drawn:
+            self._drawn.add(number)
+            words = self._words(layer)
+            for part in parts:
+                torch.ge(words[part.group], part.threshold, out=part.is_kept)
+                torch.mul(part.is_kept, part.scale, out=part.mask)
+        return parts
 
-    def _columns(self, number: int, layer: _Layer) -> tuple[Tensor, list[_Part | None]]:
-        """Return the place of a layer's mask, and of each group the part that is drawn, with its thresholds and scales."""
-        key = ("columns", number, self._n_rows)
-        if key not in self._places.kept:
-            mask = self._places("mask", number, (len(layer.rates), layer.width, self._n_rows)).fill_(1)
-            thresholds = torch.tensor([keep_threshold(rate) for rate in layer.rates], device=mask.device).view(-1, 1, 1)
-            scales = column([1 / (1 - rate) for rate in layer.rates], mask)
-            parts: list[_Part | None] = []
-            begin = 0
-            for group in self.groups:
-                end = begin + group.n_runs
-                # Those without dropout come first, and their masks stay ones.
-                first = next((i for i in range(begin, end) if layer.rates[i]), end)
-                drawn = slice(first, end)
-                parts.append((mask[drawn], thresholds[drawn], scales[drawn]) if first < end else None)
-                begin = end
-            self._places.kept[key] = (mask, parts)
-        found: tuple[Tensor, list[_Part | None]] = self._places.kept[key]
-        return found
+    def _cut(self, number: int, layer: _Layer, out: Tensor) -> list[_Part]:
+        """Return the consecutive runs of one group and one rate, those without dropout left out: they share a mask."""
+        parts: list[_Part] = []
+        begin = 0
+        for number_of_group, group in enumerate(self.groups):
+            end = begin + group.n_runs
+            for rate, places in groupby(range(begin, end), key=lambda run: layer.rates[run]):
+                if rate:
+                    these = list(places)
+                    runs = slice(these[0], these[-1] + 1)
+                    shape = (layer.width, self._n_rows)
+                    mask = self._places(f"mask {these[0]}", number, shape)
+                    is_kept = torch.empty(shape, dtype=torch.bool, device=mask.device)
+                    parts.append(_Part(number_of_group, runs, keep_threshold(rate), 1 / (1 - rate), is_kept, mask, out[runs]))
+            begin = end
+        return parts
 
     def _words(self, layer: _Layer) -> Tensor:
         """Return the random numbers of this step, ``(group, unit, row)``; those of the next steps are drawn with them."""

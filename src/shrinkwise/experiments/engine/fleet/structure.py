@@ -130,7 +130,7 @@ def _agrees(
     is_right = all(
         _close(mine, alone[name], largest if name in gradients else 0.0) for name, tensor in stacked.items() for mine in tensor
     )
-    outputs = functional.outputs({**parameters, **state}, rows[0])
+    outputs = functional.outputs({**parameters, **state}, rows[0], Together.SHARED)
     return is_right and all(_close(mine, alone["outputs"]) for mine in outputs)
 
 

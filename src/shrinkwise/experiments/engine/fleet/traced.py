@@ -20,7 +20,8 @@ class Traced:
     """A function from tensors to a list of tensors, replaced by its trace after a few calls.
 
     Whatever it depends on has to be among its arguments, whose shapes are always the same: all else becomes a constant of the
-    trace. The first call after tracing computes both ways; where they do not agree, or where tracing fails, the function stays as it is.
+    trace. The first call after tracing computes both ways; where they do not agree, or where tracing fails, the function stays
+    as it is.
 
     Args:
         function: It, free of effects.

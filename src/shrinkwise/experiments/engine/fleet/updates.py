@@ -110,7 +110,7 @@ class Update(ABC):
         self.blocks: dict[str, list[Block]] = {}
         for name, weight in self.parameters.items():
             n_runs = weight.shape[0]
-            # Penalties beside L2 know the whole stack, and a GPU has no cache that blocks would fit, only calls that they would cost.
+            # Penalties beside L2 know the whole stack. A GPU has no cache that blocks would fit, only calls that they would cost.
             is_whole = self.rates.has_penalties(name) or weight.device.type != "cpu"
             size = n_runs if is_whole else max(1, _BLOCK_BYTES // max(1, weight[0].nbytes))
             self.blocks[name] = [

@@ -93,13 +93,13 @@ class VmappedPasses:
         Raises:
             ModelError: The networks give another shape.
         """
-        found, begin = [], 0
+        found, begin, most = [], 0, self._probe.rows_at_once()
         for rows, n_runs in parts:
-            n_rows = min(len(rows), self._probe.rows_at_once())
-            size = max(1, self._probe.rows_at_once() // n_rows)
-            for first in range(begin, begin + n_runs, size):
-                mine = _at(slice(first, min(first + size, begin + n_runs)), state)
-                found.append(torch.cat([self._outputs(mine, some) for some in rows.split(n_rows)], dim=1))
+            n_rows = min(len(rows), most)
+            for part in parts_of([0] * n_runs, max(1, most // n_rows)):
+                mine = _at(part.at, {name: tensor[begin : begin + n_runs] for name, tensor in state.items()})
+                some = [self._outputs(mine, each, part.together) for each in rows.split(n_rows)]
+                found.append(torch.cat(some, dim=1))
             begin += n_runs
         return torch.cat(found)
 
@@ -127,11 +127,12 @@ class VmappedPasses:
         own = torch.tensor(self._group_of_run[part.at], device=x.device)
         return Batch(x.index_select(0, own), y, draws, part.together)
 
-    def _outputs(self, state: State, rows: Tensor) -> Tensor:
-        outputs: Any = self._functional.outputs(state, rows)
-        first = fitting(self.recipe, self._functional.name, outputs[0] if isinstance(outputs, Tensor) else outputs, len(rows))
-        found: Tensor = outputs.unsqueeze(2) if first.ndim == 1 else outputs
-        return found
+    def _outputs(self, state: State, rows: Tensor, together: Together) -> Tensor:
+        outputs: Any = self._functional.outputs(state, rows, together)
+        is_alone = together is Together.ALONE or not isinstance(outputs, Tensor)
+        first = fitting(self.recipe, self._functional.name, outputs if is_alone else outputs[0], len(rows))
+        found: Tensor = first.unsqueeze(0) if is_alone else outputs
+        return found.unsqueeze(2) if found.ndim == 2 else found
 
 
 def parts_of(group_of_run: Sequence[int], size: int) -> list[Part]:
