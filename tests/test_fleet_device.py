@@ -49,7 +49,10 @@ def test_an_epoch_stays_on_the_device_and_asks_it_nothing(model: Callable[[Varia
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
-def test_a_gpu_gets_one_call_for_all_runs() -> None:
+def test_a_gpu_gets_one_call_for_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which inputs are silent is a question about numbers.
+    monkeypatch.setattr(fleets, "told_apart", lambda weight, groups: None)
+
     def updated(device: str) -> Any:
         wide = Recipe(MLPFactory(64, (4000,), 5), "classification", 5, OPTIMIZERS["sgd"], 2, 64, device=device)
         return _fleet(wide, [Variant(l2=lam) for lam in (0.0, 0.1)])[0].update

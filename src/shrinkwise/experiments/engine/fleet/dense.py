@@ -17,7 +17,7 @@ from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
 from shrinkwise.experiments.engine.fleet.laidout import Layer, activate_, differentiate_, lay_out, run_layer_, wide
 from shrinkwise.experiments.engine.fleet.places import Places
 from shrinkwise.experiments.engine.fleet.silencing import Silencing
-from shrinkwise.experiments.engine.fleet.stack import Stack, State
+from shrinkwise.experiments.engine.fleet.stack import REST, Stack, State
 from shrinkwise.experiments.engine.fleet.updates import Update
 
 _EVALUATION_ROWS = 512
@@ -70,23 +70,22 @@ class DensePasses:
         if self.silencing is not None:
             self.silencing.go_to(i)
         self._forward(layers, i)
-        slope = layers[-1].out
+        slope = layers[-1].slope
         if self.task == "classification":
             torch.softmax(slope, 1, out=slope)
         slope.sub_(self._wanted[i])
-        scale = (1 if self.task == "classification" else 2) / self._n_rows
+        slope.mul_((1 if self.task == "classification" else 2) / self._n_rows)
         for layer in reversed(layers):
             if layer.number:
                 before = layers[layer.number - 1]
                 torch.bmm(layer.weight_t, layer.slope, out=before.slope)
-                self._add_hidden(layer, before, update, scale)
+                self._add_hidden(layer, before, update)
                 self._back_through(before)
             else:
-                self._add_first(layer, i, update, scale)
-            if layer.bias_sink is not None:
-                layer.bias_sink.addmv_(layer.slope_flat, self._places.ones(self._n_rows), beta=update.carry, alpha=scale)
-                for block in layer.bias_blocks:
-                    update.move(layer.bias_name, block)
+                self._add_first(layer, i, update)
+            for block, sink, slope_of_block in layer.bias_pieces:
+                torch.mv(slope_of_block, self._places.ones(self._n_rows), out=sink)
+                update.move(layer.bias_name, block)
 
     def outputs(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Return outputs in eval mode, shape ``(run, row, n_outputs)``."""
@@ -94,7 +93,7 @@ class DensePasses:
         pieces = []
         for begin in range(0, n_rows, _EVALUATION_ROWS):
             rows = [(x[begin : begin + _EVALUATION_ROWS].flatten(1), n_runs) for x, n_runs in parts]
-            pieces.append(self._evaluated(state, rows))
+            pieces.append(self._evaluated(state, rows).clone())
         return torch.cat(pieces, dim=2).transpose(1, 2)
 
     def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
@@ -139,21 +138,22 @@ class DensePasses:
             layer.active.copy_(layer.out)
         self.silencing.silence_(layer.number, layer.out)
 
-    def _add_hidden(self, layer: Layer, before: Layer, update: Update, scale: float) -> None:
+    def _add_hidden(self, layer: Layer, before: Layer, update: Update) -> None:
         # Full dropout silences nothing in the backward pass: the layer behind it learns from all that it could have seen.
         is_full = self.silencing is not None and self.silencing.is_full(before.number)
         seen = before.active_t if is_full else before.out_t
         for block in layer.blocks:
             begin, end = block.runs
-            block.sink.baddbmm_(layer.slope[begin:end], seen[begin:end], beta=update.carry, alpha=scale)
+            torch.bmm(layer.slope[begin:end], seen[begin:end], out=block.sink)
             update.move(layer.name, block)
 
-    def _add_first(self, layer: Layer, i: int, update: Update, scale: float) -> None:
+    def _add_first(self, layer: Layer, i: int, update: Update) -> None:
         rows = self._x[i]
         for block, pieces in zip(layer.blocks, layer.pieces, strict=True):
             for group, sink, slope in pieces:
-                sink.addmm_(slope, rows[group][0], beta=update.carry, alpha=scale)
+                torch.mm(slope, rows[group][0], out=sink)
             update.move(layer.name, block)
+        update.move_without_gradient(layer.name + REST)
 
     def _back_through(self, layer: Layer) -> None:
         """Take the gradient back through a hidden layer's dropout and activation, in place."""
@@ -163,15 +163,18 @@ class DensePasses:
 
     def _evaluated(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         hidden: Tensor | None = None
-        for layer in self.chain:
+        for number, layer in enumerate(self.chain):
             weight = state[layer.weight]
             bias = state[layer.bias].unsqueeze(2) if layer.bias is not None else None
-            out = weight.new_empty((*weight.shape[:2], len(parts[0][0])))
+            out = self._places("evaluated", number, (*weight.shape[:2], len(parts[0][0])))
             if hidden is None:
                 begin = 0
                 for x, n_runs in parts:
                     end = begin + n_runs
-                    torch.mm(wide(weight, begin, end), x.t(), out=wide(out, begin, end))
+                    seen = x[:, : weight.shape[2]].t()
+                    torch.mm(wide(weight, begin, end), seen, out=wide(out, begin, end))
+                    if (rest := state.get(layer.weight + REST)) is not None and x.shape[1] > len(seen):
+                        wide(out, begin, end).addmm_(wide(rest, begin, end), x[:, len(seen) :].t())
                     begin = end
                 if bias is not None:
                     out.add_(bias)

@@ -15,6 +15,7 @@ from shrinkwise.experiments.engine.fleet.chain import Dense
 from shrinkwise.experiments.engine.fleet.dense import DensePasses
 from shrinkwise.experiments.engine.fleet.first_step import agrees
 from shrinkwise.experiments.engine.fleet.groups import Feed, Group, grouped
+from shrinkwise.experiments.engine.fleet.inputs import Inputs, told_apart
 from shrinkwise.experiments.engine.fleet.passes import Passes
 from shrinkwise.experiments.engine.fleet.rates import Rates
 from shrinkwise.experiments.engine.fleet.silencing import Silencing
@@ -28,7 +29,7 @@ from shrinkwise.experiments.engine.live import LiveRun, prepare
 from shrinkwise.experiments.engine.pace import paced
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.engine.single import train_model
-from shrinkwise.experiments.engine.threads import limited_threads
+from shrinkwise.experiments.engine.threads import flushed_denormals, limited_threads
 from shrinkwise.experiments.records import Record, RunKey
 from shrinkwise.regularization.dropout import Dropout, dropouts
 
@@ -121,7 +122,7 @@ def _train_alone(recipe: Recipe, split: Split, key: RunKey, keep: bool) -> tuple
 def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple[nn.Module | None, Record]] | None:
     """Train runs together; None where that turns out not to be what each does alone."""
     started = time.perf_counter()
-    with limited_threads(recipe.threads):
+    with limited_threads(recipe.threads), flushed_denormals():
         found = grouped([each.live for each in stack])
         # Runs of one rate stand side by side: Silencing draws one mask for them.
         ordered = [sorted(group, key=lambda live: [dropout.p for dropout in dropouts(live.model)]) for group in found]
@@ -153,16 +154,28 @@ def _fleet(recipe: Recipe, members: Sequence[Stackable], groups: Sequence[Group]
     lives, first = [each.live for each in members], members[0]
     recipe = paced(recipe, len(first.live.y))
     stack = Stack([live.model for live in lives], first.trained)
+    inputs = _told_apart(first.chain, lives, groups)
+    if inputs is not None:
+        groups = [inputs.narrowed(group) for group in groups]
+        stack.cut(inputs.split)
     rates = Rates(recipe, [each.reading.hands for each in members], [live.bound for live in lives], stack.parameters)
     make = SGD if first.reading.rule.kind == "sgd" else Adam
-    update: Update = make(stack.parameters, rates, first.reading.rule)
+    update: Update = make(stack.parameters, rates, first.reading.rule, shared=first.chain is not None)
     if first.chain is None:
         passes: Passes = VmappedPasses(recipe, lives, stack, groups)
     else:
         passes = DensePasses(first.chain, recipe.task, recipe.n_outputs, stack, groups, _silencing(first.chain, lives, groups))
-    feed = Feed(groups, torch.stack([live.y for live in lives]), recipe.batch_size)
+    y, y_val = torch.stack([live.y for live in lives]), torch.stack([live.y_val for live in lives])
+    feed = Feed(groups, y, y_val, recipe.batch_size)
     ledgers = [Ledger(recipe, live.split, live.key, live.lam, live.matrices) for live in lives]
-    return Fleet(recipe, ledgers, stack, update, passes, feed, torch.stack([live.y_val for live in lives]), started)
+    return Fleet(recipe, ledgers, stack, update, passes, feed, started, inputs.join if inputs is not None else dict)
+
+
+def _told_apart(chain: Sequence[Dense] | None, lives: Sequence[LiveRun], groups: Sequence[Group]) -> Inputs | None:
+    # A penalty on groups of weights knows the whole weight.
+    if chain is None or any(live.bound is not None for live in lives):
+        return None
+    return told_apart(chain[0].weight, groups)
 
 
 def _silencing(chain: Sequence[Dense], lives: Sequence[LiveRun], groups: Sequence[Group]) -> Silencing | None:

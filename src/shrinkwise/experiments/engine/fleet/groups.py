@@ -92,13 +92,14 @@ class Feed:
     Args:
         groups: The groups of a fleet.
         y: Training targets of each run, shape ``(run, n_train)``.
+        y_val: Validation targets, likewise.
         batch_size: Rows of one step.
     """
 
-    def __init__(self, groups: Sequence[Group], y: Tensor, batch_size: int) -> None:
+    def __init__(self, groups: Sequence[Group], y: Tensor, y_val: Tensor, batch_size: int) -> None:
         self.batch_size = batch_size
         self._places: dict[tuple[int, ...], Tensor] = {}
-        self._take(groups, y)
+        self._take(groups, y, y_val)
 
     def epoch(self, number: int) -> Iterator[Chunk]:
         """Yield the batches of an epoch, which counts from 1; what was yielded before is overwritten."""
@@ -113,10 +114,10 @@ class Feed:
     def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
         """Let all but some runs leave; the groups that they leave behind are given."""
         self._places.clear()
-        self._take(groups, self.y[list(runs)])
+        self._take(groups, self.y[list(runs)], self.y_val[list(runs)])
 
-    def _take(self, groups: Sequence[Group], y: Tensor) -> None:
-        self.groups, self.y = list(groups), y
+    def _take(self, groups: Sequence[Group], y: Tensor, y_val: Tensor) -> None:
+        self.groups, self.y, self.y_val = list(groups), y, y_val
         of_run = [number for number, group in enumerate(groups) for _ in range(group.n_runs)]
         self._group_of_run = torch.tensor(of_run, device=y.device)
 

@@ -35,10 +35,8 @@ class Layer:
         out: What the next layer reads: activations, after dropout where there is any.
         active: Activations before dropout, as far as the backward pass needs them: ``out`` itself where it does not.
         slope: Gradient of the loss at what the layer gives before its activation, or, on the way there, after it.
-        slope_flat: The same, ``(run·unit, row)``.
-        bias_sink: Where the biases' gradients go, flat, or None.
         blocks: Blocks of the weight.
-        bias_blocks: Blocks of the bias.
+        bias_pieces: Blocks of the bias, each with its sink, flat, and its slope, ``(run·unit, row)``.
         wide: The first layer of each group as one layer; empty in other layers.
         pieces: For each block, what of it is in which group; likewise.
     """
@@ -55,10 +53,8 @@ class Layer:
     active: Tensor
     active_t: Tensor
     slope: Tensor
-    slope_flat: Tensor
-    bias_sink: Tensor | None
     blocks: list[Block]
-    bias_blocks: list[Block]
+    bias_pieces: list[tuple[Block, Tensor, Tensor]]
     wide: list[Wide] = field(default_factory=list)
     pieces: list[list[Piece]] = field(default_factory=list)
 
@@ -110,10 +106,11 @@ def lay_out(
             active=out,
             active_t=out.transpose(1, 2),
             slope=slope,
-            slope_flat=slope.view(n_runs * n_units, n_rows),
-            bias_sink=update.sink[dense.bias].view(-1) if dense.bias else None,
             blocks=update.blocks[dense.weight],
-            bias_blocks=update.blocks[dense.bias] if dense.bias else [],
+            bias_pieces=[
+                (block, block.sink.view(-1), wide(slope, *block.runs))
+                for block in (update.blocks[dense.bias] if dense.bias else ())
+            ],
         )
         if number == 0:
             layer.wide = _wide(layer, groups)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shrinkwise.experiments.engine.fleet.rules import Hand
-from shrinkwise.experiments.engine.fleet.stack import column
+from shrinkwise.experiments.engine.fleet.stack import REST, column
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.regularization.apply import Bound
 from shrinkwise.regularization.penalties import L2SP, GroupLasso, Penalty
@@ -49,6 +49,11 @@ class Rates:
         self.step += 1
         return has_schedule
 
+    def decays(self, name: str) -> list[bool]:
+        """Return whether a parameter has a decay of its own in each run, at whatever step."""
+        hands = [hands[name.removesuffix(REST)] for hands in self._hands]
+        return [hand.coupled > 0 or hand.decoupled > 0 for hand in hands]
+
     def has_penalties(self, name: str) -> bool:
         """Whether a parameter has penalties beside L2 in any run."""
         return any(name == of for _, of in self._penalties)
@@ -84,7 +89,7 @@ class Rates:
         self.share = self._rows(lambda hand: now[hand.lr] * hand.decoupled * self._strengths[hand.lr])
 
     def _rows(self, value: Callable[[Hand], float]) -> dict[str, list[float]]:
-        return {name: [value(hands[name]) for hands in self._hands] for name in self.names}
+        return {name: [value(hands[name.removesuffix(REST)]) for hands in self._hands] for name in self.names}
 
     def _lr_factor(self, rate: float) -> float:
         schedule = self.recipe.lr_schedule

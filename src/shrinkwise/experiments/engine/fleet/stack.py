@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 State = Mapping[str, Tensor]
 """Name of a parameter or buffer -> tensor of shape ``(run, ...)``."""
+
+
+REST = " (rest)"
+"""What stands behind the name of a weight for that part of it which is kept apart."""
 
 
 class Stack:
@@ -28,6 +32,11 @@ class Stack:
         stacked = {name: torch.stack([each[name].detach() for each in held]) for name in held[0]}
         self.parameters = {name: stacked.pop(name) for name in trained}
         self.buffers = stacked
+        self.best = {name: tensor.clone() for name, tensor in self.state.items()}
+
+    def cut(self, split: Callable[[State], dict[str, Tensor]]) -> None:
+        """Keep parts of weights apart."""
+        self.parameters = split(self.parameters)
         self.best = {name: tensor.clone() for name, tensor in self.state.items()}
 
     @property
@@ -53,7 +62,13 @@ class Stack:
     def norms(self, names: Sequence[str]) -> dict[str, list[float]]:
         """Return the Euclidean norm of each run's weight, summed in float64, by name."""
         state = self.state
-        return {name: torch.linalg.vector_norm(state[name].flatten(1), dim=1, dtype=torch.float64).tolist() for name in names}
+        parts = {name: [state[part] for part in (name, name + REST) if part in state] for name in names}
+        return {name: torch.stack([_norm(part) for part in each]).norm(dim=0).tolist() for name, each in parts.items()}
+
+
+def _norm(stacked: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(stacked.flatten(1), dim=1, dtype=torch.float64)
+    return norm
 
 
 def taken(tensors: State, runs: Sequence[int]) -> dict[str, Tensor]:

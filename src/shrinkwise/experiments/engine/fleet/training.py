@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ class Fleet:
         update: Their optimisers.
         passes: What gives their gradients and outputs.
         feed: Their batches.
-        y_val: Validation targets of each run, shape ``(run, n_val)``.
         started: When work on them began, by ``time.perf_counter``.
+        join: Puts together what the stack keeps apart.
 
     Attributes:
         runs: Of the runs that are still trained, the place that each had at the start.
@@ -45,11 +45,11 @@ class Fleet:
         update: Update,
         passes: Passes,
         feed: Feed,
-        y_val: Tensor,
         started: float,
+        join: Callable[[State], dict[str, Tensor]] = dict,
     ) -> None:
         self.recipe, self.stack, self.update, self.passes, self.feed = recipe, stack, update, passes, feed
-        self.ledgers, self.y_val, self.started = list(ledgers), y_val, started
+        self.ledgers, self.started, self.join = list(ledgers), started, join
         self.runs = list(range(len(ledgers)))
         self.step = 0
         self.finals: dict[int, dict[str, Tensor]] = {}
@@ -71,7 +71,8 @@ class Fleet:
             for i, end in ends.items():
                 ended[self.runs[i]] = (self.ledgers[i], end, self.step, outcomes.get(i))
             if keep_weights:
-                self.finals |= {self.runs[i]: {name: tensor[i] for name, tensor in self.stack.state.items()} for i in outcomes}
+                whole = self.join(self.stack.state)
+                self.finals |= {self.runs[i]: {name: tensor[i] for name, tensor in whole.items()} for i in outcomes}
             self._leave(ends)
         seconds = (time.perf_counter() - self.started) / n_runs
         return [_record(*ended[run], seconds) for run in range(n_runs)]
@@ -94,7 +95,7 @@ class Fleet:
         points: dict[str, list[float]] = {}
         for part, rows, y in (
             ("train", [(group.x, group.n_runs) for group in groups], self.feed.y),
-            ("val", [(group.x_val, group.n_runs) for group in groups], self.y_val),
+            ("val", [(group.x_val, group.n_runs) for group in groups], self.feed.y_val),
         ):
             measured = means(self.recipe.task, self.passes.outputs(self.stack.state, rows), y)
             points |= {f"{part}_{name}": values for name, values in measured.items()}
@@ -129,7 +130,6 @@ class Fleet:
             return
         self.runs, self.ledgers = [self.runs[i] for i in kept], [self.ledgers[i] for i in kept]
         groups = left(self.feed.groups, kept)
-        self.y_val = self.y_val[kept]
         self.stack.keep(kept)
         self.update.keep(self.stack.parameters, kept)
         self.feed.keep(groups, kept)

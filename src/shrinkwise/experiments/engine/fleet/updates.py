@@ -34,6 +34,7 @@ class Block:
         weight: Their weights, shape ``(run, ...)``.
         sink: Where their gradients go.
         kept: What the optimiser keeps of them from step to step.
+        decays: Whether they move without a gradient, too.
         lr: Learning rate of this step.
         lam: Strength of coupled decay; None where there is none.
         share: What decoupled decay takes off, likewise.
@@ -43,6 +44,7 @@ class Block:
     weight: Tensor
     sink: Tensor
     kept: tuple[Tensor, ...]
+    decays: bool
     lr: Factor = 0.0
     lam: Factor | None = None
     share: Factor | None = None
@@ -51,19 +53,21 @@ class Block:
 class Update(ABC):
     """Moves a fleet's weights by gradients that somebody else adds to its sink.
 
+    Args:
+        parameters: The stacked weights.
+        rates: How fast and how strongly each run's are moved.
+        shared: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever fills
+            it block by block, and lets each block move before the next.
+
     Attributes:
-        sink: Where gradients go, by parameter: a step's gradient ``g`` is to become ``sink <- carry·sink + g``. For SGD with
-            momentum that is the momentum itself, so no gradient has a place of its own.
-        carry: That factor.
+        sink: Where the gradients of a step go, by parameter; where it is shared, the place of one block.
         blocks: Parameter -> its blocks, in the order of the runs.
     """
 
-    carry: float = 0.0
     n_kept: int = 0
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates) -> None:
-        self.parameters, self.rates = parameters, rates
-        self.sink = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, shared: bool = False) -> None:
+        self.parameters, self.rates, self.shared = parameters, rates, shared
         self.kept = {name: tuple(torch.zeros_like(weight) for _ in range(self.n_kept)) for name, weight in parameters.items()}
         self._cut()
 
@@ -72,32 +76,41 @@ class Update(ABC):
         if self.rates.begin_step():
             self._set_factors()
 
-    def add(self, gradients: Sequence[Tensor]) -> None:
-        """Take a step by gradients in the order of the parameters."""
-        sink = list(self.sink.values())
-        if self.carry:
-            torch._foreach_mul_(sink, self.carry)
-            torch._foreach_add_(sink, list(gradients))
-        else:
-            torch._foreach_copy_(sink, list(gradients))
+    def put(self, gradients: Sequence[Tensor], runs: slice | int = slice(None)) -> None:
+        """Take the gradients of some runs, in the order of the parameters."""
+        torch._foreach_copy_([sink[runs] for sink in self.sink.values()], list(gradients))
+
+    def move_all(self) -> None:
+        """Move all weights."""
         for name, blocks in self.blocks.items():
             for block in blocks:
                 self.move(name, block)
 
     def move(self, name: str, block: Block) -> None:
         """Move the weights of a block, whose gradients are in the sink."""
-        if block.lam is not None:
-            _add_(block.sink, block.weight, block.lam)
         self.rates.add_penalties(name, block.weight, block.sink)
         if block.share is not None:
             block.weight.mul_(1 - block.share)
+        # torch's fused kernels read and write everything once, and know one rate and strength at a time.
+        lr, lam = block.lr, 0.0 if block.lam is None else block.lam
+        if block.weight.is_cpu and isinstance(lr, float) and isinstance(lam, float) and self._descend_fused(block, lr, lam):
+            return
+        if block.lam is not None:
+            _add_(block.sink, block.weight, block.lam)
         self._descend(block)
+
+    def move_without_gradient(self, name: str) -> None:
+        """Take a step of a weight whose gradient is zero."""
+        for block in self.blocks.get(name, ()):
+            # One without decay has never been given a momentum.
+            if block.decays:
+                block.sink.zero_()
+                self.move(name, block)
 
     def keep(self, parameters: dict[str, Tensor], runs: Sequence[int]) -> None:
         """Let all but some runs leave; the weights of those that stay are given."""
         rows = list(runs)
         self.parameters = parameters
-        self.sink = {name: tensor[rows] for name, tensor in self.sink.items()}
         self.kept = {name: tuple(tensor[rows] for tensor in tensors) for name, tensors in self.kept.items()}
         self.rates.keep(runs)
         self._cut()
@@ -106,19 +119,26 @@ class Update(ABC):
     def _descend(self, block: Block) -> None:
         """Move the weights by what is in the sink."""
 
+    def _descend_fused(self, block: Block, lr: float, lam: float) -> bool:
+        """Move them in one pass by the sink and coupled decay, and say whether there is such a pass."""
+        return False
+
     def _cut(self) -> None:
+        self.sink: dict[str, Tensor] = {}
         self.blocks: dict[str, list[Block]] = {}
         for name, weight in self.parameters.items():
-            n_runs = weight.shape[0]
+            n_runs, decays = weight.shape[0], self.rates.decays(name)
             # Penalties beside L2 know the whole stack. A GPU has no cache that blocks would fit, only calls that they would cost.
             is_whole = self.rates.has_penalties(name) or weight.device.type != "cpu"
-            size = n_runs if is_whole else max(1, _BLOCK_BYTES // max(1, weight[0].nbytes))
+            size = n_runs if is_whole else max(1, min(n_runs, _BLOCK_BYTES // max(1, weight[0].nbytes)))
+            sink = self.sink[name] = torch.zeros_like(weight[:size] if self.shared else weight)
             self.blocks[name] = [
                 Block(
                     (begin, min(begin + size, n_runs)),
                     weight[begin : begin + size],
-                    self.sink[name][begin : begin + size],
+                    sink[: min(size, n_runs - begin)] if self.shared else sink[begin : begin + size],
                     tuple(tensor[begin : begin + size] for tensor in self.kept[name]),
+                    any(decays[begin : begin + size]),
                 )
                 for begin in range(0, n_runs, size)
             ]
@@ -137,42 +157,82 @@ class Update(ABC):
 class SGD(Update):
     """Stochastic gradient descent: ``v <- momentum·v + g``, then ``w <- w − lr·v``; Nesterov's form moves by ``g + momentum·v``."""
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule) -> None:
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False) -> None:
         self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
-        self.carry = 0.0 if self.is_nesterov else self.momentum
-        self.n_kept = 1 if self.is_nesterov else 0
-        super().__init__(parameters, rates)
+        self.n_kept = 1 if self.momentum else 0
+        super().__init__(parameters, rates, shared)
 
     def _descend(self, block: Block) -> None:
-        if self.is_nesterov:
+        if self.momentum:
             (velocity,) = block.kept
             velocity.mul_(self.momentum).add_(block.sink)
-            block.sink.add_(velocity, alpha=self.momentum)
+            if self.is_nesterov:
+                block.sink.add_(velocity, alpha=self.momentum)
+            else:
+                _add_(block.weight, velocity, block.lr, sign=-1)
+                return
         _add_(block.weight, block.sink, block.lr, sign=-1)
+
+    def _descend_fused(self, block: Block, lr: float, lam: float) -> bool:
+        if not (self.momentum and hasattr(torch, "_fused_sgd_")):
+            return False
+        torch._fused_sgd_(
+            [block.weight],
+            [block.sink],
+            list(block.kept),
+            weight_decay=lam,
+            momentum=self.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=self.is_nesterov,
+            maximize=False,
+            is_first_step=False,
+        )
+        return True
 
 
 class Adam(Update):
     """Adam (Kingma and Ba, ICLR 2015, algorithm 1), with torch's place for epsilon; AdamW is the same with decoupled decay."""
 
-    n_kept = 3
+    n_kept = 2
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule) -> None:
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False) -> None:
         (self.beta1, self.beta2), self.eps = rule.betas, rule.eps
-        super().__init__(parameters, rates)
+        super().__init__(parameters, rates, shared)
 
     def _descend(self, block: Block) -> None:
-        mean, square, root = block.kept
+        mean, square = block.kept
         n = self.rates.step
         mean.lerp_(block.sink, 1 - self.beta1)
         square.mul_(self.beta2).addcmul_(block.sink, block.sink, value=1 - self.beta2)
-        torch.sqrt(square, out=root)
-        root.div_(math.sqrt(1 - self.beta2**n)).add_(self.eps)
+        # The gradient is not needed any more: its place holds the root.
+        root = torch.sqrt(square, out=block.sink).div_(math.sqrt(1 - self.beta2**n)).add_(self.eps)
         correction = 1 - self.beta1**n
         if isinstance(block.lr, float):
             block.weight.addcdiv_(mean, root, value=-block.lr / correction)
         else:
-            torch.div(mean, root, out=root)
-            block.weight.addcmul_(root, block.lr, value=-1 / correction)
+            block.weight.addcmul_(torch.div(mean, root, out=root), block.lr, value=-1 / correction)
+
+    def _descend_fused(self, block: Block, lr: float, lam: float) -> bool:
+        if not hasattr(torch, "_fused_adam_"):
+            return False
+        mean, square = block.kept
+        torch._fused_adam_(
+            [block.weight],
+            [block.sink],
+            [mean],
+            [square],
+            [],
+            [torch.tensor(float(self.rates.step))],
+            lr=lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            weight_decay=lam,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        return True
 
 
 class Still(Update):

@@ -75,10 +75,8 @@ class VmappedPasses:
             gradients, changed = self._functional.gradients(parameters, buffers, self._batch(i, part))
             for name, tensor in zip(self._probe.changed, changed, strict=True):
                 buffers[name].copy_(tensor)
-            _add(update, part.at, gradients)
-        for name, blocks in update.blocks.items():
-            for block in blocks:
-                update.move(name, block)
+            update.put(gradients, part.at)
+        update.move_all()
 
     def outputs(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Return what networks give in eval mode.
@@ -167,13 +165,3 @@ def _at(at: At, state: State) -> dict[str, Tensor]:
 def _drawn(draw: Draw, part: Part) -> Draw:
     key, threshold, share = (each[part.at] for each in draw)
     return Draw(key[0] if part.together is Together.SHARED else key, threshold, share)
-
-
-def _add(update: Update, at: At, gradients: Sequence[Tensor]) -> None:
-    """Let gradients of some runs go to their places in the update's sink, as :meth:`Update.add` does for all."""
-    sink = [place[at] for place in update.sink.values()]
-    if update.carry:
-        torch._foreach_mul_(sink, update.carry)
-        torch._foreach_add_(sink, list(gradients))
-    else:
-        torch._foreach_copy_(sink, list(gradients))
