@@ -10,9 +10,10 @@ SIZES = (4, 8, 16, 32, 64, 128)
 """Sizes of fleets that are tried: beyond, a fleet has long left a core's caches, and only the memory that it takes grows."""
 SIZES_ON_GPU = (8, 32, 128, 256, 512, 1024)
 
-_WORKER_S = 2.5
-"""What it takes until further processes train: each imports torch and this package, which is 2 to 3 s of a core."""
-_CROWDED = 1.1
+_WORKER_S = 4.0
+"""What it takes until further processes train: each imports torch with what its optimisers need and this package, and is sent the
+data; seen 3.5 to 5 s on two cores."""
+_CROWDED = 1.25
 """How much longer a fleet is allowed to take beside others: they share the cache and the memory that their weights go through."""
 _GAIN = 0.9
 """Share of the single loop's time that a fleet must stay under to be taken: either time is known to about 5 %."""

@@ -89,7 +89,11 @@ class DensePasses:
 
     def outputs(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Return outputs in eval mode, shape ``(run, row, n_outputs)``."""
-        n_rows = parts[0][0].shape[0]
+        n_rows, width = parts[0][0].shape[0], parts[0][0][0].numel()
+        first = self.chain[0].weight
+        if (rest := state.get(first + REST)) is not None and width > state[first].shape[2]:
+            # These rows may have something at inputs that are silent in training; they have them last.
+            state = {**state, first: torch.cat([state[first], rest], dim=2)}
         pieces = []
         for begin in range(0, n_rows, _EVALUATION_ROWS):
             rows = [(x[begin : begin + _EVALUATION_ROWS].flatten(1), n_runs) for x, n_runs in parts]
@@ -171,10 +175,7 @@ class DensePasses:
                 begin = 0
                 for x, n_runs in parts:
                     end = begin + n_runs
-                    seen = x[:, : weight.shape[2]].t()
-                    torch.mm(wide(weight, begin, end), seen, out=wide(out, begin, end))
-                    if (rest := state.get(layer.weight + REST)) is not None and x.shape[1] > len(seen):
-                        wide(out, begin, end).addmm_(wide(rest, begin, end), x[:, len(seen) :].t())
+                    torch.mm(wide(weight, begin, end), x.t(), out=wide(out, begin, end))
                     begin = end
                 if bias is not None:
                     out.add_(bias)

@@ -29,7 +29,7 @@ from shrinkwise.experiments.engine.live import LiveRun, prepare
 from shrinkwise.experiments.engine.pace import paced
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.engine.single import train_model
-from shrinkwise.experiments.engine.threads import flushed_denormals, limited_threads
+from shrinkwise.experiments.engine.threads import limited_threads
 from shrinkwise.experiments.records import Record, RunKey
 from shrinkwise.regularization.dropout import Dropout, dropouts
 
@@ -122,7 +122,7 @@ def _train_alone(recipe: Recipe, split: Split, key: RunKey, keep: bool) -> tuple
 def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple[nn.Module | None, Record]] | None:
     """Train runs together; None where that turns out not to be what each does alone."""
     started = time.perf_counter()
-    with limited_threads(recipe.threads), flushed_denormals():
+    with limited_threads(recipe.threads):
         found = grouped([each.live for each in stack])
         # Runs of one rate stand side by side: Silencing draws one mask for them.
         ordered = [sorted(group, key=lambda live: [dropout.p for dropout in dropouts(live.model)]) for group in found]

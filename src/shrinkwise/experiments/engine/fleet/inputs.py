@@ -24,8 +24,8 @@ class Inputs:
     """The inputs of a chain, told apart by whether any training row has something there.
 
     Attributes:
-        weight: Name of the first layer's weight, ``(run, unit, input)``. The part for inputs that are seen keeps the name, the other
-            has ``REST`` behind it.
+        weight: Name of the first layer's weight, ``(run, unit, input)``. The part for inputs that are seen keeps it, the other has
+            ``REST`` behind it.
         seen: Which inputs are seen.
         silent: Which are not.
     """

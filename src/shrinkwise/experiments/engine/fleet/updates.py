@@ -21,6 +21,11 @@ from shrinkwise.experiments.engine.fleet.stack import column
 _BLOCK_BYTES = 2**19
 """Weights that are moved at once: with gradient and momentum they stay within the cache of a core."""
 
+_SWEEP_EVERY = 256
+"""Steps after which what is too small to matter is set to zero."""
+_TINY_WEIGHT, _TINY_MEAN, _TINY_SQUARE = 1e-30, 1e-20, 1e-36
+"""What is too small to be seen in any output, in any weight, and beside the square of Adam's epsilon."""
+
 Factor = float | Tensor
 """One number for all runs of a block, or a column with one for each."""
 
@@ -75,6 +80,8 @@ class Update(ABC):
         """Go on to the next step."""
         if self.rates.begin_step():
             self._set_factors()
+        if self.rates.step % _SWEEP_EVERY == 0:
+            self._sweep()
 
     def put(self, gradients: Sequence[Tensor], runs: slice | int = slice(None)) -> None:
         """Take the gradients of some runs, in the order of the parameters."""
@@ -114,6 +121,16 @@ class Update(ABC):
         self.kept = {name: tuple(tensor[rows] for tensor in tensors) for name, tensors in self.kept.items()}
         self.rates.keep(runs)
         self._cut()
+
+    def _sweep(self) -> None:
+        """Set to zero what has decayed to nothing.
+
+        The momentum of a weight whose input is hardly ever there, and the weights of a network that has collapsed, would go on
+        through all numbers below the smallest normal one, for each of which a processor takes a hundred times as long.
+        """
+        for name, weight in self.parameters.items():
+            for tensor, tiny in zip((weight, *self.kept[name]), (_TINY_WEIGHT, _TINY_MEAN, _TINY_SQUARE), strict=False):
+                tensor.masked_fill_(tensor.abs() < tiny, 0)
 
     @abstractmethod
     def _descend(self, block: Block) -> None:
