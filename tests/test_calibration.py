@@ -34,6 +34,7 @@ class Machine:
     """A machine whose times are given, in microseconds a step and run, and whose clock goes on as much as measuring takes."""
 
     loop: float = 400.0
+    wide_loop: float = 2_000.0
     fleets: dict[tuple[int, int], float] = field(default_factory=dict)
     elsewhere: float = 1_000.0
     now: float = 0.0
@@ -41,7 +42,8 @@ class Machine:
 
     def measure(self, size: int | None, threads: int, most_s: float) -> Timed:
         self.measured.append((size, threads))
-        run_step_s = MICRO * (self.loop if size is None else self.fleets.get((size, threads), self.elsewhere))
+        alone = self.loop if threads == 1 else self.wide_loop
+        run_step_s = MICRO * (alone if size is None else self.fleets.get((size, threads), self.elsewhere))
         timed = Timed(size, threads, 0.0, run_step_s * (size or 1))
         self.now += timing.TIMED_STEPS * timed.step_s
         return timed
@@ -129,23 +131,31 @@ def test_the_words_say_what_was_measured():
     )
 
 
+def test_a_loop_whose_steps_gain_by_threads_needs_no_further_process():
+    few = Work(8, 100, 8, 8)
+    way = Machine(loop=10_000, wide_loop=5_500, elsewhere=1e6).choose(few)
+    assert (way.engine, way.threads, way.jobs) == ("single", 2, 1)
+    assert Machine(loop=10_000, wide_loop=9_000, elsewhere=1e6).choose(Work(800, 100, 800, 800)).threads == 1
+
+
 def test_larger_fleets_are_not_measured_once_they_get_slower():
     machine = Machine(fleets=times(200, 150, 190, 10, 10, 10) | times(300, 320, threads=2))
     machine.choose()
-    assert machine.measured == [(None, 1), (4, 1), (8, 1), (16, 1), (8, 2)]
+    assert machine.measured == [(None, 1), (None, 2), (4, 1), (8, 1), (16, 1), (8, 2)]
 
 
 @given(st.floats(10, 1e5), st.floats(1, 1e5), st.integers(2, 500), st.integers(1, 20_000), st.integers(1, 64))
 def test_measuring_takes_a_twentieth_of_the_work_at_most(loop, fleet, n_runs, steps, cores):
-    machine = Machine(loop=loop, elsewhere=fleet)
+    machine = Machine(loop=loop, wide_loop=loop, elsewhere=fleet)
     work = Work(n_runs, steps, n_runs, n_runs)
     machine.choose(work, cores=cores)
     single = Timed(None, 1, 0.0, loop * MICRO)
     whole = min(single.seconds(work, jobs) for jobs in (1, min(cores, n_runs)))
+    n_loops = sum(size is None for size, _ in machine.measured)
     fleets = [size for size, _ in machine.measured if size]
     # What a measurement will take is known only when it has been taken: the last may be longer than was expected of it.
     last = fleets[-1] * timing.TIMED_STEPS * fleet * MICRO if fleets else 0.0
-    spent = machine.now - timing.TIMED_STEPS * loop * MICRO if machine.measured else 0.0
+    spent = machine.now - n_loops * timing.TIMED_STEPS * loop * MICRO
     assert spent - last <= 0.05 * whole + 1e-9
 
 
