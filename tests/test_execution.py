@@ -339,7 +339,7 @@ def n_records(path: Path) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are listed as Linux lists them")
 def test_a_killed_command_leaves_no_workers_and_goes_on(tmp_path):
-    line = "compare --data digits --classes 0-2 --l2 0,0.1 --hidden 8 --epochs 40 --seeds 8 --jobs 2 --json --out"
+    line = "compare --data digits --classes 0-2 --l2 0,0.1 --hidden 8 --epochs 40 --seeds 8 --jobs 2 --engine single --json --out"
     command = [sys.executable, "-c", "import sys; from shrinkwise.cli.main import main; sys.exit(main())", *line.split()]
     killed = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while n_records(tmp_path / "killed" / "runs.sqlite") < 3:

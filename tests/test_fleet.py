@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fleets import compare_records, differences, runs_of
-from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_one
-from shrinkwise.experiments.engine.fleet import train_fleet, why_alone
+from shrinkwise.errors import StackingWarning
+from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_fleet, train_one
+from shrinkwise.experiments.engine.fleet import fleet, why_alone
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, RunKey, Status, Variant
 from shrinkwise.regularization.dropout import Dropout
@@ -77,6 +79,13 @@ def test_every_penalty_acts_in_a_fleet_as_it_does_alone(variants: list[Variant])
 def test_every_optimiser_moves_a_fleet_as_it_moves_one(name: str) -> None:
     runs = runs_of(VARIANTS["l2 and dropout"] + VARIANTS["learning rates"], seeds=(0,))
     assert max(differences(recipe(optimizer=OPTIMIZERS[name]), runs)) < EXACT
+
+
+@pytest.mark.parametrize("name", ["decoupled sgd", "adam", "adamw"])
+@pytest.mark.parametrize("variants", ["elastic net", "group lasso", "l2 toward the start", "all at once"])
+def test_further_penalties_and_decays_act_in_the_order_of_the_single_loop(name: str, variants: str) -> None:
+    decayed = [Variant(**{**variant, "l2": 0.5}) for variant in VARIANTS[variants]]
+    assert max(differences(recipe(optimizer=OPTIMIZERS[name], epochs=5), runs_of(decayed, seeds=(0,)))) < EXACT
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -195,6 +204,46 @@ def test_a_fault_of_one_network_fails_that_run_alone() -> None:
     failed = [record for record in trained if record.status is Status.FAILED]
     assert len(trained) == 6
     assert [(record.key.variant["l2"], record.message) for record in failed] == [(0.1, "RuntimeError: no such network")] * 2
+
+
+def test_one_activation_in_two_places_is_two() -> None:
+    def model(variant: Variant) -> nn.Module:
+        act = nn.Tanh()
+        return nn.Sequential(nn.Linear(64, 12), act, nn.Linear(12, 12), act, nn.Linear(12, 5)).double()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert max(differences(recipe(model, epochs=3), runs_of(VARIANTS["l2"], seeds=(0,)))) < EXACT
+
+
+def test_a_reference_network_that_was_changed_is_no_plain_chain() -> None:
+    def model(variant: Variant) -> nn.Module:
+        made = NETWORK(variant)
+        torch.nn.utils.parametrizations.weight_norm(made.layers[0])
+        return made
+
+    runs = runs_of(VARIANTS["l2"], seeds=(0,), noises=(0.0,))
+    assert max(differences(recipe(model, epochs=2), runs)) < EXACT
+
+
+def test_a_parameter_that_the_optimiser_does_not_hold_stays_alone() -> None:
+    def optimizer(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.SGD([{**group, "params": group["params"][:1]} for group in groups], lr=0.05)
+
+    runs = runs_of(VARIANTS["l2"], seeds=(0,), noises=(0.0,))
+    assert "does not hold" in why_alone(recipe(optimizer=optimizer), *runs[0])
+    assert max(differences(recipe(optimizer=optimizer, epochs=2), runs)) < EXACT
+
+
+def test_what_goes_wrong_with_a_stack_leaves_its_runs_to_the_single_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*rest: Any) -> None:
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr(fleet, "_fleet", out_of_memory)
+    runs = runs_of(VARIANTS["l2"], seeds=(0,), noises=(0.0,))
+    with pytest.warns(StackingWarning, match="not enough memory"):
+        records = list(train_fleet(recipe(epochs=2), runs))
+    assert [record.status for record in records] == [Status.DONE] * len(runs)
 
 
 def test_networks_of_two_shapes_are_two_fleets() -> None:

@@ -44,6 +44,8 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
     is_fleet = asked.engine == "fleet"
     if asked.engine == "single":
         return loop("it was asked for")
+    if work.alone:
+        return loop(f"its runs cannot be trained together: {work.alone}")
     if is_fleet and asked.jobs and asked.threads:
         return unmeasured_fleet(work, asked, "threads and processes were given")
     if not is_fleet and (reason := _why_no_fleet(work, asked)):
@@ -69,8 +71,6 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
 def _why_no_fleet(work: Work, asked: Asked) -> str:
     if work.n_runs == 1:
         return "there is one run"
-    if work.alone:
-        return f"its runs cannot be trained together: {work.alone}"
     if min(work.batch, work.together) == 1:
         return "its runs are asked for one by one, or take different numbers of rows"
     if asked.n_fit(work) < 2:

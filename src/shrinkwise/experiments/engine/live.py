@@ -55,16 +55,32 @@ class LiveRun:
     y_val: Tensor
 
 
-def prepare(recipe: Recipe, split: Split, key: RunKey) -> LiveRun:
+Rows = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Training inputs and targets, validation inputs and targets, where a run is trained."""
+
+
+def rows_of(recipe: Recipe, split: Split) -> Rows:
+    """Return the rows that a run trains and chooses by, on its device."""
+    x, y, x_val, y_val = (
+        torch.from_numpy(rows).to(recipe.device) for rows in (split.x_train, split.y_train, split.x_val, split.y_val)
+    )
+    return x, y, x_val, y_val
+
+
+def prepare(recipe: Recipe, split: Split, key: RunKey, rows: Rows | None = None) -> LiveRun:
     """Make what one run is trained with.
+
+    Args:
+        recipe: How it is trained.
+        split: Its rows.
+        key: Which run it is.
+        rows: What :func:`rows_of` gave for them, where it was asked already.
 
     Raises:
         SettingError: A strength is out of range, or the optimiser cannot take what is asked of it.
     """
     recipe = paced(recipe, len(split.y_train))
-    x, y, x_val, y_val = (
-        torch.from_numpy(rows).to(recipe.device) for rows in (split.x_train, split.y_train, split.x_val, split.y_val)
-    )
+    x, y, x_val, y_val = rows or rows_of(recipe, split)
     lam = to_lam(float(key.variant.get("l2", 0.0)), recipe.unit, n_samples=len(y), batch_size=recipe.batch_size)
     model = build_model(recipe, key.variant, key.seed, torch.from_numpy(split.x_train[:2])).to(recipe.device)
     place_dropout(model, derive("dropout", key.seed))

@@ -55,6 +55,7 @@ class Work:
         together: How many of these can be in one fleet.
         bytes_per_run: Memory that a run takes in a fleet.
         alone: Why no two of its runs can be trained together; empty where they can.
+        some_alone: Which of them cannot be, where others can; likewise.
     """
 
     n_runs: int
@@ -63,6 +64,7 @@ class Work:
     together: int
     bytes_per_run: int = 1
     alone: str = ""
+    some_alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def decide(work: Work, asked: Asked, single: Timed, fleets: Sequence[Timed]) -> 
     )
     together = f"{_micro(fleet)} in a fleet of {fleet.size} on {_counted(fleet.threads, 'thread')}"
     whole = f"all {work.n_runs} runs in about {said(seconds)} as fleets in {_counted(jobs, 'process')}, {said(loop_s)} in the loop"
-    why = f"{alone}, {together}; {whole}"
+    why = "; ".join(filter(None, (f"{alone}, {together}", whole, work.some_alone)))
     if asked.engine == "auto" and seconds > _GAIN * loop_s:
         return Way("single", None, single.threads, loop_jobs, why)
     return Way("fleet", fleet.size, fleet.threads, jobs, why)

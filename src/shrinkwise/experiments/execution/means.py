@@ -125,5 +125,15 @@ def _stacking(recipe: Recipe, split: Split, stack: Sequence[RunKey]) -> dict[str
     reasons = [why_alone(recipe, split, key) for key in list(tried.values())[:_MOST_VARIANTS]]
     n_splits = len({(key.condition, key.seed) for key in stack})
     bytes_of_rows = sum(value.nbytes for value in vars(split).values() if isinstance(value, np.ndarray))
-    needed = bytes_per_run(recipe, split, stack[0]) + math.ceil(bytes_of_rows * n_splits / len(stack))
-    return {"bytes_per_run": needed, "alone": reasons[0] if all(reasons) else ""}
+    largest = max(bytes_per_run(recipe, split, key) for key in list(tried.values())[:_MOST_VARIANTS])
+    # A fleet of dense networks has a copy of the rows, without what is silent in them.
+    needed = largest + math.ceil(2 * bytes_of_rows * n_splits / len(stack))
+    return {"bytes_per_run": needed, "alone": reasons[0] if all(reasons) else "", "some_alone": _some_alone(reasons)}
+
+
+def _some_alone(reasons: Sequence[str]) -> str:
+    """Say how many of the variants that were looked at cannot be stacked, where some can."""
+    n = sum(bool(reason) for reason in reasons)
+    if n in (0, len(reasons)):
+        return ""
+    return f"{n} of {len(reasons)} variants that were looked at run alone: {next(filter(None, reasons))}"

@@ -35,7 +35,11 @@ class Trainer:
 
     def parts(self, keys: Sequence[RunKey], jobs: int) -> list[list[RunKey]]:
         """Cut runs into the fleets that are trained together; in the single loop each is for itself."""
-        return [[key] for key in keys] if self.size is None else cut_into_parts(keys, self.size, jobs)
+        if self.size is None:
+            return [[key] for key in keys]
+        # A plan's size is one for its number of processes: more of them have smaller fleets, so that all take no more memory.
+        crowd = max(1, jobs // self.jobs) if self.jobs else 1
+        return cut_into_parts(keys, max(1, self.size // crowd), jobs)
 
     def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
         """Yield the record of every run of a part.

@@ -71,12 +71,14 @@ class DecoupledDecay:
 
     @torch.no_grad()
     def shrink(self, optimizer: Optimizer) -> None:
+        """Shrink the weights of the step that comes."""
         for group in optimizer.param_groups:
             weights = [parameter for parameter in group["params"] if parameter.grad is not None]
             if group.get(DECOUPLED_DECAY) and weights:
                 L2(group[DECOUPLED_DECAY]).descend_(weights, group["lr"])
 
     def on_standins(self, standins: Mapping[int, torch.Tensor]) -> DecoupledDecay:
+        """Return itself: it knows no tensors."""
         return self
 
 

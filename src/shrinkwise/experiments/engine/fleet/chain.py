@@ -57,7 +57,9 @@ def chain_of(model: nn.Module) -> tuple[Dense, ...] | None:
     return layers if layers and layers[-1].activation == "none" and layers[-1].dropout is None else None
 
 
-def _of_mlp(model: MLP) -> tuple[Dense, ...]:
+def _of_mlp(model: MLP) -> tuple[Dense, ...] | None:
+    if any(type(layer) is not nn.Linear for layer in model.layers) or any(type(each) is not Dropout for each in model.dropouts):
+        return None
     *hidden, last = (_dense(f"layers.{i}", layer) for i, layer in enumerate(model.layers))
     inner = [Dense(layer.weight, layer.bias, "relu", f"dropouts.{i}") for i, layer in enumerate(hidden)]
     return (*inner, last)
@@ -65,7 +67,12 @@ def _of_mlp(model: MLP) -> tuple[Dense, ...]:
 
 def _of_sequence(model: nn.Sequential) -> tuple[Dense, ...] | None:
     layers: list[Dense] = []
-    for name, module in model.named_children():
+    # Not named_children(), which leaves out a module that stands in two places.
+    if len({id(module) for module in model if type(module) in (nn.Linear, Dropout)}) < sum(
+        type(module) in (nn.Linear, Dropout) for module in model
+    ):
+        return None
+    for name, module in model._modules.items():
         if type(module) is nn.Linear:
             layers.append(_dense(name, module))
         elif type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1 and not layers:

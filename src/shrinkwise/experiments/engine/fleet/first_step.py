@@ -41,6 +41,6 @@ def _is_own(recipe: Recipe, live: LiveRun, found: Mapping[str, Tensor]) -> bool:
     # Against the largest of all: that of a bias in front of a batch norm is nothing but rounding.
     largest = max((float(gradient.abs().max()) for gradient in own.values() if gradient is not None), default=0.0)
     return all(
-        gradient is not None and torch.allclose(found[name], gradient, rtol=1e-2, atol=1e-4 * largest)
+        gradient is not None and torch.allclose(found[name], gradient, rtol=1e-2, atol=1e-4 * largest, equal_nan=True)
         for name, gradient in own.items()
     )

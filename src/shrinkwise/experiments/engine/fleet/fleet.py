@@ -25,7 +25,7 @@ from shrinkwise.experiments.engine.fleet.training import Fleet
 from shrinkwise.experiments.engine.fleet.updates import SGD, Adam, Update
 from shrinkwise.experiments.engine.fleet.vmapped import VmappedPasses
 from shrinkwise.experiments.engine.ledger import Ledger, failed
-from shrinkwise.experiments.engine.live import LiveRun, prepare
+from shrinkwise.experiments.engine.live import LiveRun, Rows, prepare, rows_of
 from shrinkwise.experiments.engine.pace import paced
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.engine.single import train_model
@@ -81,11 +81,14 @@ def train_networks(
 def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[tuple[nn.Module | None, Record]]:
     alone: list[Run] = []
     stacks: list[list[Stackable]] = []
+    # Rows of one split are one tensor, on a GPU too.
+    rows: dict[int, Rows] = {}
     for split, key in runs:
         started = time.perf_counter()
         try:
             with limited_threads(recipe.threads):
-                found = stackable(recipe, prepare(recipe, split, key))
+                mine_are = rows.setdefault(id(split), rows_of(recipe, split))
+                found = stackable(recipe, prepare(recipe, split, key, mine_are))
         except ShrinkwiseError:
             raise
         except Exception as error:  # noqa: BLE001  anything may come out of a user's code
@@ -99,7 +102,7 @@ def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[tup
         else:
             mine.append(found)
     for stack in stacks:
-        trained = _train_stack(recipe, stack, keep) if len(stack) > 1 else None
+        trained = _tried(recipe, stack, keep) if len(stack) > 1 else None
         if trained is None:
             alone += [(each.live.split, each.live.key) for each in stack]
         else:
@@ -117,6 +120,20 @@ def _train_alone(recipe: Recipe, split: Split, key: RunKey, keep: bool) -> tuple
     except Exception as error:  # noqa: BLE001  anything may come out of a user's code
         return None, failed(recipe, split, key, error, time.perf_counter() - started)
     return model if keep else None, record
+
+
+def _tried(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple[nn.Module | None, Record]] | None:
+    """Train runs together; None, and a warning, where that cannot be done: each is then tried alone."""
+    try:
+        return _train_stack(recipe, stack, keep)
+    except ShrinkwiseError:
+        raise
+    except StackingWarning:  # where warnings are errors
+        raise
+    except Exception as error:  # noqa: BLE001  memory may run out, and anything may come out of a user's code
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        warnings.warn(f"runs could not be trained together ({said}): they are trained one by one.", StackingWarning, stacklevel=2)
+        return None
 
 
 def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple[nn.Module | None, Record]] | None:

@@ -12,6 +12,7 @@ from shrinkwise.experiments.engine.live import LiveRun
 from shrinkwise.regularization.apply.attach import Attached
 from shrinkwise.regularization.apply.clock import Clock
 from shrinkwise.regularization.apply.hooks import DecoupledDecay
+from shrinkwise.regularization.apply.optimizers import DECOUPLED_DECAY
 from shrinkwise.regularization.apply.schedule import DecaySchedule
 from shrinkwise.regularization.apply.stephook import StepHook, hooks_of
 
@@ -28,6 +29,8 @@ class Rule:
         nesterov: Whether it is Nesterov's.
         betas: Decay rates of Adam's moments.
         eps: What is added to the root of Adam's second moment.
+        shrinks_first: Whether decoupled decay comes before the gradients of further penalties, as that of ``decay_decoupled`` does;
+            AdamW's own lies inside its step, behind them.
     """
 
     kind: str
@@ -35,6 +38,7 @@ class Rule:
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    shrinks_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,16 @@ def _odd(group: dict[str, Any]) -> str:
 
 
 def _rule(kind: str, group: dict[str, Any]) -> Rule:
+    shrinks_first = DECOUPLED_DECAY in group
     if kind == "sgd":
-        return Rule(kind, momentum=float(group["momentum"]), nesterov=bool(group["nesterov"]))
+        momentum, nesterov = float(group["momentum"]), bool(group["nesterov"])
+        return Rule(kind, momentum=momentum, nesterov=nesterov, shrinks_first=shrinks_first)
     beta1, beta2 = group["betas"]
-    return Rule(kind, betas=(float(beta1), float(beta2)), eps=float(group["eps"]))
+    return Rule(kind, betas=(float(beta1), float(beta2)), eps=float(group["eps"]), shrinks_first=shrinks_first)
 
 
 def _hand(optimizer: Optimizer, group: dict[str, Any]) -> Hand:
     decay = float(group.get("initial_weight_decay", group["weight_decay"]))
-    own = float(group.get("initial_decoupled_decay", group.get("decoupled_decay", 0.0)))
+    own = float(group.get(f"initial_{DECOUPLED_DECAY}", group.get(DECOUPLED_DECAY, 0.0)))
     is_decoupled = isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay"))
     return Hand(float(group["lr"]), 0.0 if is_decoupled else decay, own + (decay if is_decoupled else 0.0))

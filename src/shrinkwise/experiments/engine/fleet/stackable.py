@@ -54,6 +54,9 @@ def stackable(recipe: Recipe, live: LiveRun) -> Stackable | str:
         return reading
     if live.bound is not None and any(term.penalty.is_constraint for term in live.bound.terms):
         return "max_norm projects each run's weights by themselves"
+    left_out = [name for name, parameter in live.model.named_parameters() if parameter.requires_grad and name not in reading.hands]
+    if left_out:
+        return f"the optimiser does not hold {left_out[0]}"
     chain = chain_of(live.model)
     if chain is not None and live.model.get_parameter(chain[-1].weight).shape[0] == recipe.n_outputs:
         return Stackable(live, reading, tuple(name for name, _ in live.model.named_parameters()), chain)
@@ -81,7 +84,8 @@ def bytes_per_run(recipe: Recipe, split: Split, key: RunKey) -> int:
     predict(recipe, live.model, live.x[:n_rows])
     for handle in handles:
         handle.remove()
-    copies = 4 if isinstance(live.optimizer, torch.optim.SGD) else 7
+    # The network itself, the stack, its best, the optimiser's own, and what the comparison of the first step holds for a moment.
+    copies = 7 if isinstance(live.optimizer, torch.optim.SGD) else 9
     outputs = 4 * (len(live.y) + len(live.y_val)) * recipe.n_outputs * live.x.element_size()
     # Evaluation takes up to 512 rows at once, and the passes hold an activation about four times.
     return copies * weights + outputs + sum(sizes) * (4 + 512 // max(1, n_rows))

@@ -23,8 +23,8 @@ _BLOCK_BYTES = 2**19
 
 _SWEEP_EVERY = 256
 """Steps after which what is too small to matter is set to zero."""
-_TINY_WEIGHT, _TINY_MEAN, _TINY_SQUARE = 1e-30, 1e-20, 1e-36
-"""What is too small to be seen in any output, in any weight, and beside the square of Adam's epsilon."""
+_TINY_WEIGHT, _TINY_MOMENTUM = 1e-30, 1e-20
+"""What is too small to be seen in any output, and in any weight."""
 
 Factor = float | Tensor
 """One number for all runs of a block, or a column with one for each."""
@@ -70,6 +70,8 @@ class Update(ABC):
     """
 
     n_kept: int = 0
+    tiny: tuple[float, ...] = ()
+    shrinks_first: bool = False
 
     def __init__(self, parameters: dict[str, Tensor], rates: Rates, shared: bool = False) -> None:
         self.parameters, self.rates, self.shared = parameters, rates, shared
@@ -95,9 +97,11 @@ class Update(ABC):
 
     def move(self, name: str, block: Block) -> None:
         """Move the weights of a block, whose gradients are in the sink."""
+        if self.shrinks_first:
+            _shrink_(block)
         self.rates.add_penalties(name, block.weight, block.sink)
-        if block.share is not None:
-            block.weight.mul_(1 - block.share)
+        if not self.shrinks_first:
+            _shrink_(block)
         # torch's fused kernels read and write everything once, and know one rate and strength at a time.
         lr, lam = block.lr, 0.0 if block.lam is None else block.lam
         if block.weight.is_cpu and isinstance(lr, float) and isinstance(lam, float) and self._descend_fused(block, lr, lam):
@@ -129,7 +133,7 @@ class Update(ABC):
         through all numbers below the smallest normal one, for each of which a processor takes a hundred times as long.
         """
         for name, weight in self.parameters.items():
-            for tensor, tiny in zip((weight, *self.kept[name]), (_TINY_WEIGHT, _TINY_MEAN, _TINY_SQUARE), strict=False):
+            for tensor, tiny in zip((weight, *self.kept[name]), (_TINY_WEIGHT, *self.tiny), strict=False):
                 tensor.masked_fill_(tensor.abs() < tiny, 0)
 
     @abstractmethod
@@ -176,7 +180,7 @@ class SGD(Update):
 
     def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False) -> None:
         self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
-        self.n_kept = 1 if self.momentum else 0
+        self.n_kept, self.tiny, self.shrinks_first = 1 if self.momentum else 0, (_TINY_MOMENTUM,), rule.shrinks_first
         super().__init__(parameters, rates, shared)
 
     def _descend(self, block: Block) -> None:
@@ -214,7 +218,9 @@ class Adam(Update):
     n_kept = 2
 
     def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False) -> None:
-        (self.beta1, self.beta2), self.eps = rule.betas, rule.eps
+        (self.beta1, self.beta2), self.eps, self.shrinks_first = rule.betas, rule.eps, rule.shrinks_first
+        # What is divided by epsilon is to stay as small, and a root to be lost beside it.
+        self.tiny = (min(_TINY_MOMENTUM, 1e-12 * self.eps), min(1e-36, (1e-10 * self.eps) ** 2))
         super().__init__(parameters, rates, shared)
 
     def _descend(self, block: Block) -> None:
@@ -260,6 +266,12 @@ class Still(Update):
 
     def _descend(self, block: Block) -> None:
         """Leave the weights as they are."""
+
+
+def _shrink_(block: Block) -> None:
+    """Let decoupled decay act on the weights alone."""
+    if block.share is not None:
+        block.weight.mul_(1 - block.share)
 
 
 def _factor(values: Sequence[float], like: Tensor) -> Factor | None:

@@ -1,0 +1,27 @@
+"""The metrics that are computed here are scikit-learn's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, roc_auc_score
+
+from shrinkwise.experiments.engine.metrics import summary
+
+
+@given(n_classes=st.integers(2, 6), n_rows=st.integers(2, 60), digits=st.integers(0, 3), seed=st.integers(0, 1000))
+def test_f1_and_auc_are_those_of_scikit_learn(n_classes, n_rows, digits, seed):
+    rng = np.random.default_rng(seed)
+    wanted = rng.integers(n_classes, size=n_rows)
+    # Rounded, so that there are ties.
+    outputs = torch.from_numpy(np.round(rng.normal(size=(n_rows, n_classes)), digits))
+    found = summary("classification", outputs, torch.from_numpy(wanted))
+    assert found["f1"] == pytest.approx(f1_score(wanted, outputs.argmax(1).numpy(), average="macro", zero_division=0.0))
+    assert ("auc" in found) == (len(np.unique(wanted)) == n_classes)
+    if "auc" in found:
+        shares = outputs.softmax(1).numpy()
+        scores, labels = (shares[:, 1], None) if n_classes == 2 else (shares, range(n_classes))
+        assert found["auc"] == pytest.approx(roc_auc_score(wanted, scores, multi_class="ovr", labels=labels))
