@@ -462,12 +462,3 @@ def test_a_page_lists_by_what_runs_were_trained(means, said):
     told = by_means(plain, means).settings
     assert {name: told[name] for name in said} == said
     assert told.keys() - plain.settings.keys() == said.keys() - {"threads"}
-
-
-def test_a_tuning_runs_through_the_fleet_that_it_was_asked_for_and_says_so():
-    fleet = small_experiment(variants=(), conditions=[{}], epochs=2, engine="fleet", threads=1)
-    alone = small_experiment(variants=(), conditions=[{}], epochs=2)
-    together, one_by_one = (tune(each, around=0.01, budget=8, seeds=2, layers=0, jobs=1, progress=False) for each in (fleet, alone))
-    assert together.study.settings["engine"].startswith("fleets of at most")
-    assert "engine" not in one_by_one.study.settings
-    assert together.lam == pytest.approx(one_by_one.lam)

@@ -111,7 +111,7 @@ def say_means(folder: Path) -> None:
         known |= {"processes": means.get("jobs"), "device": means.get("device")}
         said = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
         why = means.get("why")
-        note(f"Trained by {said}{f': {why}' if why else ''}".rstrip(".") + ".")
+        note(f"Trained by {said}{f': {why}' if why else ''}.".replace("..", "."))
 
 
 def say_reasons(records: Sequence[Record]) -> None:

@@ -79,12 +79,7 @@ def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, fu
 
 
 def by_means(study: Study, means: Mapping[str, Any]) -> Study:
-    """Return a study that says by the means of which plan its runs were trained; the single loop and the CPU go without saying.
-
-    A user's function trains by means of its own, of which nothing is said.
-    """
-    if means.get("engine") not in ("single", "fleet"):
-        return study
+    """Return a study that says by the means of which plan its runs were trained; the single loop and the CPU go without saying."""
     found: dict[str, Any] = {"threads": means["threads"]}
     if means["engine"] == "fleet":
         found["engine"] = f"fleets of at most {means['fleet_size']} runs"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from shrinkwise.errors import ShrinkwiseError, TrainingError, WorkerError
 from shrinkwise.experiments.execution.launch import Launch, Launcher, Train
@@ -110,11 +110,6 @@ class Growing:
         settled = self._settle([self.records[key] for key in keys])
         self._write()
         return settled
-
-    @property
-    def means(self) -> Mapping[str, Any]:
-        """By what the runs are trained: what is kept, or was chosen, or, before the first run, what the plan was given."""
-        return self._kept.means
 
     def _train(self, keys: Sequence[RunKey]) -> None:
         """Train runs; those of the first two seeds are settled by themselves, so that a kill loses no more than them."""

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from shrinkwise.errors import SettingError
-from shrinkwise.experiments.describe import by_means
 from shrinkwise.experiments.execution import Growing, LocalLauncher
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.experiment import Experiment
@@ -331,7 +330,7 @@ class Tuning:
             is_higher_better=objective.is_higher_better,
         )
         runs = tuple(records.values())
-        study = by_means(subject.study(choice.cost.seeds), growing.means)
+        study = subject.study(choice.cost.seeds)
         found = Tuned(subject.finished(choice), study, runs, objective, layers=subject.told((), choice))
         return found.noted(*stops(runs))
 

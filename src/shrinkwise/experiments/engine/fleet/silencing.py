@@ -9,8 +9,8 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from shrinkwise.experiments.engine.fleet.dense.places import Places
 from shrinkwise.experiments.engine.fleet.groups import Group
+from shrinkwise.experiments.engine.fleet.places import Places
 from shrinkwise.regularization.dropout import Dropout
 from shrinkwise.seeding import keep_threshold, mask_counter, mask_key, mixed
 
