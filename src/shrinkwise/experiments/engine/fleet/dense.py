@@ -1,8 +1,8 @@
 """The passes of a chain of dense layers, by hand: what the main job of the package is made of.
 
-Everything is held with rows last, ``(run, unit, row)``: the first layer of all runs that share a batch is then one wide product of
-their weights as they lie in memory, and so is its gradient. Gradients go straight into the update's sink, as the products are
-made, and each step works in the same places as the one before.
+Everything is held with rows last, ``(run, unit, row)``. The runs that share a batch are multiplied with it in one batched product, of
+which each thread takes whole runs: their gradients, and what the update makes of them, then stay in its own cache. Gradients go
+straight into the update's sink, as the products are made, and each step works in the same places as the one before.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class DensePasses:
         """Return outputs in eval mode, shape ``(run, row, n_outputs)``."""
         n_rows, width = parts[0][0].shape[0], parts[0][0][0].numel()
         first = self.chain[0].weight
-        if (rest := state.get(first + REST)) is not None and width > state[first].shape[2]:
-            # These rows may have something at inputs that are silent in training; they have them last.
-            state = {**state, first: torch.cat([state[first], rest], dim=2)}
+        if (n_further := width - state[first].shape[2]) > 0:
+            # These rows have something at inputs that are silent in training; they have them last.
+            state = {**state, first: torch.cat([state[first], state[first + REST][:, :, :n_further]], dim=2)}
         pieces = []
         for begin in range(0, n_rows, _EVALUATION_ROWS):
             rows = [(x[begin : begin + _EVALUATION_ROWS].flatten(1), n_runs) for x, n_runs in parts]
@@ -126,11 +126,8 @@ class DensePasses:
                 before = layers[layer.number - 1]
                 run_layer_(layer.weight, before.out, layer.bias, layer.out)
             else:
-                for (weight, bias, out), (_, rows_t) in zip(layer.wide, self._x[i], strict=True):
-                    if bias is None:
-                        torch.mm(weight, rows_t, out=out)
-                    else:
-                        torch.addmm(bias, weight, rows_t, out=out)
+                for (weight, bias, out), (_, rows_t) in zip(layer.parts, self._x[i], strict=True):
+                    run_layer_(weight, rows_t.expand(len(weight), -1, -1), bias, out)
             layer.activate_()
             if self.silencing is not None:
                 self._silence(layer)
@@ -155,7 +152,7 @@ class DensePasses:
         rows = self._x[i]
         for block, pieces in zip(layer.blocks, layer.pieces, strict=True):
             for group, sink, slope in pieces:
-                torch.mm(slope, rows[group][0], out=sink)
+                torch.bmm(slope, rows[group][0].expand(len(slope), -1, -1), out=sink)
             update.move(layer.name, block)
         update.move_without_gradient(layer.name + REST)
 

@@ -19,7 +19,7 @@ from shrinkwise.experiments.engine.fleet.inputs import Inputs, told_apart
 from shrinkwise.experiments.engine.fleet.passes import Passes
 from shrinkwise.experiments.engine.fleet.rates import Rates
 from shrinkwise.experiments.engine.fleet.silencing import Silencing
-from shrinkwise.experiments.engine.fleet.stack import Stack
+from shrinkwise.experiments.engine.fleet.stack import REST, Stack
 from shrinkwise.experiments.engine.fleet.stackable import Stackable, stackable
 from shrinkwise.experiments.engine.fleet.training import Fleet
 from shrinkwise.experiments.engine.fleet.updates import SGD, Adam, Update
@@ -175,9 +175,12 @@ def _fleet(recipe: Recipe, members: Sequence[Stackable], groups: Sequence[Group]
     if inputs is not None:
         groups = [inputs.narrowed(group) for group in groups]
         stack.cut(inputs.split)
+        if first.reading.rule.kind == "sgd" or not any(hand.coupled for each in members for hand in each.reading.hands.values()):
+            # Decoupled decay and SGD's move a weight by a share of it. Adam's coupled decay does not: it divides by its size.
+            stack.only_shrinks(inputs.weight + REST)
     rates = Rates(recipe, [each.reading.hands for each in members], [live.bound for live in lives], stack.parameters)
     make = SGD if first.reading.rule.kind == "sgd" else Adam
-    update: Update = make(stack.parameters, rates, first.reading.rule, shared=first.chain is not None)
+    update: Update = make(stack.parameters, rates, first.reading.rule, shared=first.chain is not None, threads=recipe.threads)
     if first.chain is None:
         passes: Passes = VmappedPasses(recipe, lives, stack, groups)
     else:

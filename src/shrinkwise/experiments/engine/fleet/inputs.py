@@ -27,12 +27,14 @@ class Inputs:
         weight: Name of the first layer's weight, ``(run, unit, input)``. The part for inputs that are seen keeps it, the other has
             ``REST`` behind it.
         seen: Which inputs are seen.
-        silent: Which are not.
+        silent: Which are not; those that have something in a validation or test row come first.
+        n_met: How many of both any row has something at.
     """
 
     weight: str
     seen: Tensor
     silent: Tensor
+    n_met: int
 
     def split(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return stacked tensors with the first weight as two."""
@@ -41,15 +43,16 @@ class Inputs:
         return {**state, **parts}
 
     def join(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return stacked tensors with the first weight as one."""
+        """Return stacked tensors with the first weight as one; a part that has one number a run has it everywhere."""
         joined = dict(state)
-        parts = torch.cat([joined[self.weight], joined.pop(self.weight + REST)], dim=2)
+        seen, silent = joined[self.weight], joined.pop(self.weight + REST)
+        parts = torch.cat([seen, silent.expand(*seen.shape[:2], len(self.silent))], dim=2)
         joined[self.weight] = torch.empty_like(parts).index_copy_(2, torch.cat([self.seen, self.silent]), parts)
         return joined
 
     def narrowed(self, group: Group) -> Group:
-        """Return a group whose training rows have what is seen, and whose other rows have that first and then the rest."""
-        order = torch.cat([self.seen, self.silent])
+        """Return a group whose training rows have what is seen, and whose other rows have that first and then what else is met."""
+        order = torch.cat([self.seen, self.silent])[: self.n_met]
         return replace(
             group,
             x=group.x.flatten(1).index_select(1, self.seen),
@@ -60,8 +63,14 @@ class Inputs:
 
 def told_apart(weight: str, groups: Sequence[Group]) -> Inputs | None:
     """Return which inputs are silent in all training rows of a fleet; None where too few are for it to matter."""
-    is_seen = torch.stack([(group.x != 0).any(0).flatten() for group in groups]).any(0)
-    silent = (~is_seen).nonzero().flatten()
+    is_seen = _is_anywhere([group.x for group in groups])
+    is_met = is_seen | _is_anywhere([x for group in groups for x in (group.x_val, group.x_test)])
+    silent = torch.cat([(is_met & ~is_seen).nonzero().flatten(), (~is_met).nonzero().flatten()])
     if len(silent) < _LEAST_SHARE * len(is_seen) or len(silent) == len(is_seen):
         return None
-    return Inputs(weight, is_seen.nonzero().flatten(), silent)
+    return Inputs(weight, is_seen.nonzero().flatten(), silent, int(is_met.sum()))
+
+
+def _is_anywhere(rows: Sequence[Tensor]) -> Tensor:
+    """Return whether an input has something in any row, shape ``(input,)``."""
+    return torch.stack([(x != 0).any(0).flatten() for x in rows]).any(0)

@@ -13,12 +13,11 @@ from shrinkwise.experiments.engine.fleet.groups import Group
 from shrinkwise.experiments.engine.fleet.places import Places
 from shrinkwise.experiments.engine.fleet.updates import Block, Update
 
-Wide = tuple[Tensor, Tensor | None, Tensor]
-"""Weight, bias and output of the first layer of a group's runs, as one layer: ``(run·unit, feature)``, ``(run·unit, 1)``,
-``(run·unit, row)``."""
+Part = tuple[Tensor, Tensor | None, Tensor]
+"""Weight, bias and output of the first layer of a group's runs."""
 
 Piece = tuple[int, Tensor, Tensor]
-"""Number of a group, and sink and slope of those of a block's runs that are in it, as one layer."""
+"""Number of a group, and sink and slope of those of a block's runs that are in it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -37,7 +36,7 @@ class Layer:
         slope: Gradient of the loss at what the layer gives before its activation, or, on the way there, after it.
         blocks: Blocks of the weight.
         bias_pieces: Blocks of the bias, each with its sink, flat, and its slope, ``(run·unit, row)``.
-        wide: The first layer of each group as one layer; empty in other layers.
+        parts: The first layer of each group; empty in other layers.
         pieces: For each block, what of it is in which group; likewise.
     """
 
@@ -55,7 +54,7 @@ class Layer:
     slope: Tensor
     blocks: list[Block]
     bias_pieces: list[tuple[Block, Tensor, Tensor]]
-    wide: list[Wide] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     pieces: list[list[Piece]] = field(default_factory=list)
 
     def activate_(self) -> None:
@@ -113,7 +112,7 @@ def lay_out(
             ],
         )
         if number == 0:
-            layer.wide = _wide(layer, groups)
+            layer.parts = _parts(layer, groups)
             layer.pieces = [_pieces(block, layer, groups) for block in layer.blocks]
         layers.append(layer)
     return layers
@@ -153,12 +152,12 @@ def differentiate_(slope: Tensor, out: Tensor, activation: Activation) -> None:
         ops.sigmoid_backward.grad_input(slope, out, grad_input=slope)
 
 
-def _wide(layer: Layer, groups: Sequence[Group]) -> list[Wide]:
+def _parts(layer: Layer, groups: Sequence[Group]) -> list[Part]:
     found, begin = [], 0
     for group in groups:
         end = begin + group.n_runs
-        bias = None if layer.bias is None else layer.bias[begin:end].reshape(-1, 1)
-        found.append((wide(layer.weight, begin, end), bias, wide(layer.out, begin, end)))
+        bias = None if layer.bias is None else layer.bias[begin:end]
+        found.append((layer.weight[begin:end], bias, layer.out[begin:end]))
         begin = end
     return found
 
@@ -169,6 +168,5 @@ def _pieces(block: Block, layer: Layer, groups: Sequence[Group]) -> list[Piece]:
         begin, end = max(block.runs[0], first), min(block.runs[1], first + group.n_runs)
         first += group.n_runs
         if begin < end:
-            of_block = begin - block.runs[0], end - block.runs[0]
-            found.append((number, wide(block.sink, *of_block), wide(layer.slope, begin, end)))
+            found.append((number, block.sink[begin - block.runs[0] : end - block.runs[0]], layer.slope[begin:end]))
     return found

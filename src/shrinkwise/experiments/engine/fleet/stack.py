@@ -25,6 +25,8 @@ class Stack:
     Attributes:
         parameters: What is trained, each contiguous, of shape ``(run, ...)``.
         buffers: Everything else that a network has: buffers, frozen parameters.
+        starts: Weights that nothing but their decay ever moves, as they were at the start. All of a run shrink alike, so that their
+            place among the parameters has one number a run, ``(run, 1, ..., 1)``: the share that is left of them.
     """
 
     def __init__(self, models: Sequence[nn.Module], trained: Sequence[str]) -> None:
@@ -32,6 +34,7 @@ class Stack:
         stacked = {name: torch.stack([each[name].detach() for each in held]) for name in held[0]}
         self.parameters = {name: stacked.pop(name) for name in trained}
         self.buffers = stacked
+        self.starts: dict[str, Tensor] = {}
         self.best = {name: tensor.clone() for name, tensor in self.state.items()}
 
     def cut(self, split: Callable[[State], dict[str, Tensor]]) -> None:
@@ -39,16 +42,22 @@ class Stack:
         self.parameters = split(self.parameters)
         self.best = {name: tensor.clone() for name, tensor in self.state.items()}
 
+    def only_shrinks(self, name: str) -> None:
+        """Keep of a weight no more than the share that is left of it."""
+        start = self.starts[name] = self.parameters[name]
+        self.parameters[name] = start.new_ones(len(start), *(1,) * (start.ndim - 1))
+
     @property
     def state(self) -> dict[str, Tensor]:
         """All tensors by name."""
-        return {**self.parameters, **self.buffers}
+        shrunk = {name: start * self.parameters[name] for name, start in self.starts.items()}
+        return {**self.parameters, **self.buffers, **shrunk}
 
-    def keep_best(self, runs: Sequence[int]) -> None:
-        """Take the present weights of some runs for their best."""
+    def keep_best(self, runs: Sequence[int], state: State) -> None:
+        """Take the weights of some runs for their best, out of the present ones of all."""
         n_runs = next(iter(self.best.values())).shape[0]
         rows = torch.tensor(runs, dtype=torch.int64)
-        for name, tensor in self.state.items():
+        for name, tensor in state.items():
             if len(runs) == n_runs:
                 self.best[name].copy_(tensor)
             elif runs:
@@ -57,7 +66,8 @@ class Stack:
 
     def keep(self, runs: Sequence[int]) -> None:
         """Let all but some runs leave; the others close up in the order given."""
-        self.parameters, self.buffers, self.best = (taken(tensors, runs) for tensors in (self.parameters, self.buffers, self.best))
+        held = self.parameters, self.buffers, self.starts, self.best
+        self.parameters, self.buffers, self.starts, self.best = (taken(tensors, runs) for tensors in held)
 
     def norms(self, names: Sequence[str]) -> dict[str, list[float]]:
         """Return the Euclidean norm of each run's weight, summed in float64, by name."""

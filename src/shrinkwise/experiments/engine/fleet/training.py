@@ -52,6 +52,8 @@ class Fleet:
         self.ledgers, self.started, self.join = list(ledgers), started, join
         self.runs = list(range(len(ledgers)))
         self.step = 0
+        # What each run last gave on its validation rows, and what its best weights gave: neither has to be looked at again.
+        self._val = self._best_val = torch.empty(0)
         self.finals: dict[int, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -92,36 +94,37 @@ class Fleet:
 
     def _look_at_losses(self) -> None:
         groups = self.feed.groups
+        state = self.stack.state
+        on_train = self.passes.outputs(state, [(group.x, group.n_runs) for group in groups])
+        self._val = self.passes.outputs(state, [(group.x_val, group.n_runs) for group in groups])
         points: dict[str, list[float]] = {}
-        for part, rows, y in (
-            ("train", [(group.x, group.n_runs) for group in groups], self.feed.y),
-            ("val", [(group.x_val, group.n_runs) for group in groups], self.feed.y_val),
-        ):
-            measured = means(self.recipe.task, self.passes.outputs(self.stack.state, rows), y)
-            points |= {f"{part}_{name}": values for name, values in measured.items()}
+        for part, outputs, y in (("train", on_train, self.feed.y), ("val", self._val, self.feed.y_val)):
+            points |= {f"{part}_{name}": values for name, values in means(self.recipe.task, outputs, y).items()}
         is_best = [ledger.see({name: values[i] for name, values in points.items()}) for i, ledger in enumerate(self.ledgers)]
-        self.stack.keep_best([i for i, best in enumerate(is_best) if best])
+        improved = [i for i, best in enumerate(is_best) if best]
+        self.stack.keep_best(improved, state)
+        if len(self._best_val) == 0:
+            self._best_val = self._val.clone()
+        self._best_val[improved] = self._val[improved]
 
     def _outcomes(self, runs: Sequence[int]) -> dict[int, tuple[Outcome, Outcome]]:
         """Measure the last weights and the best of some runs; test rows are looked at here and nowhere else."""
         if not runs:
             return {}
         groups = left(self.feed.groups, runs)
-        lasts = self._measured(taken(self.stack.state, runs), runs, groups, [self.ledgers[i].epoch for i in runs])
-        bests = self._measured(taken(self.stack.best, runs), runs, groups, [self.ledgers[i].best_epoch for i in runs], lasts)
-        return {i: (last, best) for i, last, best in zip(runs, lasts, bests, strict=True)}
+        tested = [(group.x_test, group.n_runs) for group in groups]
+        ledgers = [self.ledgers[i] for i in runs]
 
-    def _measured(
-        self, state: State, runs: Sequence[int], groups: Sequence[Group], epochs: Sequence[int], known: Sequence[Outcome] = ()
-    ) -> list[Outcome]:
-        if known and all(outcome.epoch == epoch for outcome, epoch in zip(known, epochs, strict=True)):
-            return list(known)
-        val = self.passes.outputs(state, [(group.x_val, group.n_runs) for group in groups]).cpu()
-        test = self.passes.outputs(state, [(group.x_test, group.n_runs) for group in groups]).cpu()
-        return [
-            known[i] if known and known[i].epoch == epochs[i] else self.ledgers[run].outcome(epochs[i], val[i], test[i])
-            for i, run in enumerate(runs)
-        ]
+        def measured(state: State, val: Tensor, epochs: Sequence[int]) -> list[Outcome]:
+            test = self.passes.outputs(taken(state, runs), tested).cpu()
+            on_val = val[list(runs)].cpu()
+            return [ledger.outcome(epochs[i], on_val[i], test[i]) for i, ledger in enumerate(ledgers)]
+
+        lasts = measured(self.stack.state, self._val, [ledger.epoch for ledger in ledgers])
+        if all(ledger.best_epoch == ledger.epoch for ledger in ledgers):
+            return {i: (last, last) for i, last in zip(runs, lasts, strict=True)}
+        bests = measured(self.stack.best, self._best_val, [ledger.best_epoch for ledger in ledgers])
+        return {i: (last, best) for i, last, best in zip(runs, lasts, bests, strict=True)}
 
     def _leave(self, ends: dict[int, Ending]) -> None:
         kept = [i for i in range(len(self.runs)) if i not in ends]
@@ -130,6 +133,7 @@ class Fleet:
             return
         self.runs, self.ledgers = [self.runs[i] for i in kept], [self.ledgers[i] for i in kept]
         groups = left(self.feed.groups, kept)
+        self._val, self._best_val = self._val[kept], self._best_val[kept]
         self.stack.keep(kept)
         self.update.keep(self.stack.parameters, kept)
         self.feed.keep(groups, kept)

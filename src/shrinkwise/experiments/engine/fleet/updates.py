@@ -1,25 +1,30 @@
 """The optimisers of a fleet, on stacked weights, with each run's own learning rate and strength.
 
 The rules are torch's own, step by step (``torch.optim.SGD``, ``Adam``, ``AdamW``), so a fleet's weights are those of single runs to
-rounding. A large weight is moved block by block, a few runs at a time, while what its gradient left in the cache is still there.
+rounding. A large weight is moved block by block, a run or a few for each thread, while what its gradient left in the cache is still
+there.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from shrinkwise.errors import ShrinkwiseWarning
 from shrinkwise.experiments.engine.fleet.rates import Rates
 from shrinkwise.experiments.engine.fleet.rules import Rule
 from shrinkwise.experiments.engine.fleet.stack import column
 
 _BLOCK_BYTES = 2**19
-"""Weights that are moved at once: with gradient and momentum they stay within the cache of a core."""
+"""Weights that a thread moves at once: with gradient and momentum they stay within the cache of a core."""
 
 _SWEEP_EVERY = 256
 """Steps after which what is too small to matter is set to zero."""
@@ -63,18 +68,22 @@ class Update(ABC):
         rates: How fast and how strongly each run's are moved.
         shared: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever fills
             it block by block, and lets each block move before the next.
+        threads: Threads that move a block: each gets as many of its runs, whose gradients it made itself where it is batched products
+            that make them.
 
     Attributes:
         sink: Where the gradients of a step go, by parameter; where it is shared, the place of one block.
         blocks: Parameter -> its blocks, in the order of the runs.
+        fuses: Whether there is a kernel that does a whole step on a CPU in one pass.
     """
 
     n_kept: int = 0
     tiny: tuple[float, ...] = ()
     shrinks_first: bool = False
+    fuses: bool = False
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, shared: bool = False) -> None:
-        self.parameters, self.rates, self.shared = parameters, rates, shared
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, shared: bool = False, threads: int = 1) -> None:
+        self.parameters, self.rates, self.shared, self.threads = parameters, rates, shared, threads
         self.kept = {name: tuple(torch.zeros_like(weight) for _ in range(self.n_kept)) for name, weight in parameters.items()}
         self._cut()
 
@@ -102,13 +111,16 @@ class Update(ABC):
         self.rates.add_penalties(name, block.weight, block.sink)
         if not self.shrinks_first:
             _shrink_(block)
-        # torch's fused kernels read and write everything once, and know one rate and strength at a time.
-        lr, lam = block.lr, 0.0 if block.lam is None else block.lam
-        if block.weight.is_cpu and isinstance(lr, float) and isinstance(lam, float) and self._descend_fused(block, lr, lam):
-            return
-        if block.lam is not None:
-            _add_(block.sink, block.weight, block.lam)
-        self._descend(block)
+        lr, lam = block.lr, block.lam
+        # A fused kernel reads and writes everything once, and knows one rate and one strength at a time.
+        is_fused = self.fuses and block.weight.is_cpu and isinstance(lr, float)
+        if lam is not None and not (is_fused and isinstance(lam, float)):
+            _add_(block.sink, block.weight, lam)
+            lam = None
+        if is_fused:
+            self._descend_fused(block, cast(float, lr), cast(float, lam or 0.0))
+        else:
+            self._descend(block)
 
     def move_without_gradient(self, name: str) -> None:
         """Take a step of a weight whose gradient is zero."""
@@ -140,9 +152,8 @@ class Update(ABC):
     def _descend(self, block: Block) -> None:
         """Move the weights by what is in the sink."""
 
-    def _descend_fused(self, block: Block, lr: float, lam: float) -> bool:
-        """Move them in one pass by the sink and coupled decay, and say whether there is such a pass."""
-        return False
+    def _descend_fused(self, block: Block, lr: float, lam: float) -> None:
+        """Move them in one pass by the sink and coupled decay; called where :attr:`fuses` says that there is one."""
 
     def _cut(self) -> None:
         self.sink: dict[str, Tensor] = {}
@@ -151,7 +162,7 @@ class Update(ABC):
             n_runs, decays = weight.shape[0], self.rates.decays(name)
             # Penalties beside L2 know the whole stack. A GPU has no cache that blocks would fit, only calls that they would cost.
             is_whole = self.rates.has_penalties(name) or weight.device.type != "cpu"
-            size = n_runs if is_whole else max(1, min(n_runs, _BLOCK_BYTES // max(1, weight[0].nbytes)))
+            size = n_runs if is_whole else min(n_runs, self.threads * max(1, _BLOCK_BYTES // max(1, weight[0].nbytes)))
             sink = self.sink[name] = torch.zeros_like(weight[:size] if self.shared else weight)
             self.blocks[name] = [
                 Block(
@@ -178,10 +189,13 @@ class Update(ABC):
 class SGD(Update):
     """Stochastic gradient descent: ``v <- momentum·v + g``, then ``w <- w − lr·v``; Nesterov's form moves by ``g + momentum·v``."""
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False) -> None:
+    def __init__(
+        self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1
+    ) -> None:
         self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
         self.n_kept, self.tiny, self.shrinks_first = 1 if self.momentum else 0, (_TINY_MOMENTUM,), rule.shrinks_first
-        super().__init__(parameters, rates, shared)
+        self.fuses = self.momentum > 0 and _is_there("_fused_sgd_")
+        super().__init__(parameters, rates, shared, threads)
 
     def _descend(self, block: Block) -> None:
         if self.momentum:
@@ -194,9 +208,7 @@ class SGD(Update):
                 return
         _add_(block.weight, block.sink, block.lr, sign=-1)
 
-    def _descend_fused(self, block: Block, lr: float, lam: float) -> bool:
-        if not (self.momentum and hasattr(torch, "_fused_sgd_")):
-            return False
+    def _descend_fused(self, block: Block, lr: float, lam: float) -> None:
         torch._fused_sgd_(
             [block.weight],
             [block.sink],
@@ -209,7 +221,6 @@ class SGD(Update):
             maximize=False,
             is_first_step=False,
         )
-        return True
 
 
 class Adam(Update):
@@ -217,11 +228,14 @@ class Adam(Update):
 
     n_kept = 2
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False) -> None:
+    def __init__(
+        self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1
+    ) -> None:
         (self.beta1, self.beta2), self.eps, self.shrinks_first = rule.betas, rule.eps, rule.shrinks_first
         # What is divided by epsilon is to stay as small, and a root to be lost beside it.
         self.tiny = (min(_TINY_MOMENTUM, 1e-12 * self.eps), min(1e-36, (1e-10 * self.eps) ** 2))
-        super().__init__(parameters, rates, shared)
+        self.fuses = _is_there("_fused_adam_")
+        super().__init__(parameters, rates, shared, threads)
 
     def _descend(self, block: Block) -> None:
         mean, square = block.kept
@@ -236,9 +250,7 @@ class Adam(Update):
         else:
             block.weight.addcmul_(torch.div(mean, root, out=root), block.lr, value=-1 / correction)
 
-    def _descend_fused(self, block: Block, lr: float, lam: float) -> bool:
-        if not hasattr(torch, "_fused_adam_"):
-            return False
+    def _descend_fused(self, block: Block, lr: float, lam: float) -> None:
         mean, square = block.kept
         torch._fused_adam_(
             [block.weight],
@@ -255,7 +267,6 @@ class Adam(Update):
             amsgrad=False,
             maximize=False,
         )
-        return True
 
 
 class Still(Update):
@@ -266,6 +277,16 @@ class Still(Update):
 
     def _descend(self, block: Block) -> None:
         """Leave the weights as they are."""
+
+
+@functools.cache
+def _is_there(kernel: str) -> bool:
+    """Whether this torch has a fused kernel, which is no public name of it; said once where it has not."""
+    is_there = hasattr(torch, kernel)
+    if not is_there:
+        said = f"torch {torch.__version__} has no {kernel}: fleets take plain operators in its place, right and somewhat slower."
+        warnings.warn(said, ShrinkwiseWarning, stacklevel=2)
+    return is_there
 
 
 def _shrink_(block: Block) -> None:
