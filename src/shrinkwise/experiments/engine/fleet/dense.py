@@ -1,7 +1,7 @@
 """The passes of a chain of dense layers, by hand: what the main job of the package is made of.
 
-Everything is held with rows last, ``(run, unit, row)``. The runs that share a batch are multiplied with it in one batched product, of
-which each thread takes whole runs: their gradients, and what the update makes of them, then stay in its own cache. Gradients go
+Everything is held with rows last, ``(run, unit, row)``. The runs that share a batch are multiplied with it in one batched product,
+of which each thread takes whole runs: their gradients, and what the update makes of them, then stay in its own cache. Gradients go
 straight into the update's sink, as the products are made, and each step works in the same places as the one before.
 """
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from shrinkwise.experiments.engine.fleet.groups import Feed, Group, left
+from shrinkwise.experiments.engine.fleet.groups import Feed, left
 from shrinkwise.experiments.engine.fleet.passes import Passes
 from shrinkwise.experiments.engine.fleet.stack import Stack, State, taken
 from shrinkwise.experiments.engine.fleet.updates import Update

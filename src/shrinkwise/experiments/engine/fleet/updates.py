@@ -68,8 +68,7 @@ class Update(ABC):
         rates: How fast and how strongly each run's are moved.
         shared: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever fills
             it block by block, and lets each block move before the next.
-        threads: Threads that move a block: each gets as many of its runs, whose gradients it made itself where it is batched products
-            that make them.
+        threads: Threads that move a block: each gets as many of its runs, whose gradients it has made where batched products do.
 
     Attributes:
         sink: Where the gradients of a step go, by parameter; where it is shared, the place of one block.
@@ -118,7 +117,7 @@ class Update(ABC):
             _add_(block.sink, block.weight, lam)
             lam = None
         if is_fused:
-            self._descend_fused(block, cast(float, lr), cast(float, lam or 0.0))
+            self._descend_fused(block, cast(float, lr), lam or 0.0)
         else:
             self._descend(block)
 
@@ -154,6 +153,7 @@ class Update(ABC):
 
     def _descend_fused(self, block: Block, lr: float, lam: float) -> None:
         """Move them in one pass by the sink and coupled decay; called where :attr:`fuses` says that there is one."""
+        raise NotImplementedError
 
     def _cut(self) -> None:
         self.sink: dict[str, Tensor] = {}
@@ -189,9 +189,7 @@ class Update(ABC):
 class SGD(Update):
     """Stochastic gradient descent: ``v <- momentum·v + g``, then ``w <- w − lr·v``; Nesterov's form moves by ``g + momentum·v``."""
 
-    def __init__(
-        self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1
-    ) -> None:
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1) -> None:
         self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
         self.n_kept, self.tiny, self.shrinks_first = 1 if self.momentum else 0, (_TINY_MOMENTUM,), rule.shrinks_first
         self.fuses = self.momentum > 0 and _is_there("_fused_sgd_")
@@ -228,9 +226,7 @@ class Adam(Update):
 
     n_kept = 2
 
-    def __init__(
-        self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1
-    ) -> None:
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1) -> None:
         (self.beta1, self.beta2), self.eps, self.shrinks_first = rule.betas, rule.eps, rule.shrinks_first
         # What is divided by epsilon is to stay as small, and a root to be lost beside it.
         self.tiny = (min(_TINY_MOMENTUM, 1e-12 * self.eps), min(1e-36, (1e-10 * self.eps) ** 2))
