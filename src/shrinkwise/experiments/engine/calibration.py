@@ -13,7 +13,9 @@ Measure = Callable[[int | None, int, float], Timed]
 """Times one way: the size of a fleet, or None for the single loop, on so many threads; ends early after so many seconds."""
 
 _MOST_SHARE = 0.05
-"""Share of the whole work that measuring fleets may take."""
+"""Share of the whole work, done in the best way that is known so far, that measuring fleets may take."""
+_LEAST_BUDGET_S = 0.2
+"""Seconds that it may take in any case: nobody notices them."""
 _LEAST_WORK_S = 2.0
 """Work that the single loop does in less is not worth measuring a fleet: what could be saved is not noticed."""
 _SLOWER = 1.05
@@ -27,8 +29,8 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
 
     Nothing is measured where nothing is to be chosen: of a single run, of the single loop where that was asked for, of a fleet
     where threads and processes were given as well; and of work that is over in a few steps. Otherwise a few steps of the single
-    loop are measured, and then fleets of growing size, for a twentieth of the work at most. A network that cannot even be measured
-    is left to the single loop, which says what is wrong with it.
+    loop are measured, and then fleets of growing size, for a twentieth of the work at most or for what nobody notices. A network
+    that cannot even be measured is left to the single loop, which says what is wrong with it.
 
     Args:
         work: What is to be trained.
@@ -61,7 +63,7 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
         # Of a network whose steps are long, a few runs are done sooner on several threads than in processes that have to be begun.
         loops = [single, *(measure(None, threads, math.inf) for threads in asked.threads_of_fleet() if threads != one)]
         single = min(loops, key=lambda timed: fastest_loop(work, asked, timed)[0])
-        fleets = list(_fleets(work, asked, single, measure, _MOST_SHARE * seconds, clock))
+        fleets = list(_fleets(work, asked, single, measure, clock))
     except Exception as error:  # noqa: BLE001  anything may come out of a user's network; training it says so in the right place
         reason = f"measuring ended with {type(error).__name__}: {error}".splitlines()[0]
         return unmeasured_fleet(work, asked, reason) if is_fleet else loop(reason)
@@ -78,9 +80,7 @@ def _why_no_fleet(work: Work, asked: Asked) -> str:
     return ""
 
 
-def _fleets(
-    work: Work, asked: Asked, single: Timed, measure: Measure, budget_s: float, clock: Callable[[], float]
-) -> Iterator[Timed]:
+def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Callable[[], float]) -> Iterator[Timed]:
     """Measure fleets of growing size, until they get slower or the budget is spent; each number of threads has its share of it.
 
     More threads are tried from the best size on that was found with fewer.
@@ -89,17 +89,19 @@ def _fleets(
     most = min(work.together, asked.n_fit(work))
     sizes = [size for size in asked.sizes if size < most] + ([most] if most <= asked.sizes[-1] else [])
     options = asked.threads_of_fleet()
-    best = single
+    best, best_s = single, fastest_loop(work, asked, single)[0]
     for number, threads in enumerate(options, start=1):
         before = None
         for size in [size for size in sizes if size >= (best.size or 0)]:
             # A run of a larger fleet is expected to take no longer than one of a smaller one.
             expected = before or best
+            budget_s = max(_LEAST_BUDGET_S, _MOST_SHARE * best_s)
             left_s = budget_s * number / len(options) - (clock() - begun)
             if size * (TIMED_STEPS * expected.run_step_s + REPEATS * expected.run_begin_s) > left_s:
                 break
             timed = measure(size, threads, left_s)
             yield timed
+            best_s = min(best_s, *(timed.seconds(work, jobs) for jobs in asked.jobs_for(threads, work)))
             if best is single or timed.run_step_s < best.run_step_s:
                 best = timed
             if timed.run_step_s > _HOPELESS * best.run_step_s or (before and timed.run_step_s > _SLOWER * before.run_step_s):

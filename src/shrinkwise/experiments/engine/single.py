@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shrinkwise.experiments.data import Split
-from shrinkwise.experiments.engine.build import predict
+from shrinkwise.experiments.engine.build import EVALUATION_ROWS, predict
 from shrinkwise.experiments.engine.ledger import Ledger
 from shrinkwise.experiments.engine.live import LiveRun, prepare
 from shrinkwise.experiments.engine.metrics import criterion, means, per_row
@@ -19,10 +19,8 @@ from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.engine.stopping import Ending
 from shrinkwise.experiments.engine.threads import limited_threads
 from shrinkwise.experiments.records import Outcome, Record, RunKey, Status
-from shrinkwise.regularization.dropout import set_step
+from shrinkwise.regularization.dropout import dropouts, set_step
 from shrinkwise.seeding import isolated_rng
-
-_EVALUATION_ROWS = 4096
 
 
 def train_one(recipe: Recipe, split: Split, key: RunKey) -> Record:
@@ -80,7 +78,11 @@ class _Run:
         self.ledger = Ledger(recipe, live.split, live.key, live.lam, live.matrices)
         self.rates = [float(group.get("lr", 0.0)) for group in live.optimizer.param_groups]
         self.step = 0
+        # Found once: to look for them at every step costs a hundredth of a small network's training.
+        self.dropouts = nn.ModuleList(dropouts(self.model))
         self.best_state: dict[str, Tensor] = {}
+        # What the weights gave on validation rows after the last epoch and the best: neither has to be looked at again.
+        self.val = self.best_val = torch.empty(0)
 
     def train(self) -> Ending:
         self._look_at_weights()
@@ -94,11 +96,11 @@ class _Run:
     def outcomes(self) -> tuple[Outcome, Outcome]:
         """Measure the last weights and the best; test rows are looked at here and nowhere else, after training."""
         ledger = self.ledger
-        last = self._outcome(ledger.epoch)
+        last = self._outcome(ledger.epoch, self.val)
         if ledger.best_epoch == ledger.epoch:
             return last, last
         self.model.load_state_dict(self.best_state)
-        return last, self._outcome(ledger.best_epoch)
+        return last, self._outcome(ledger.best_epoch, self.best_val)
 
     def _train_epoch(self, epoch: int) -> None:
         live, recipe = self.live, self.recipe
@@ -106,7 +108,7 @@ class _Run:
         for rows in batches(order(live.key.seed, epoch, len(live.y)), recipe.batch_size):
             self._set_rates()
             self.step += 1
-            set_step(self.model, self.step)
+            set_step(self.dropouts, self.step)
             live.optimizer.zero_grad()
             outputs = self.model(live.x[rows])
             criterion(recipe.task, outputs, live.y[rows]).mean().backward()
@@ -128,15 +130,16 @@ class _Run:
     def _look_at_losses(self) -> None:
         """Add a point to every curve, and keep the weights of the least validation loss."""
         live, points = self.live, {}
-        for part, x, y in (("train", live.x, live.y), ("val", live.x_val, live.y_val)):
-            rows = per_row(self.recipe.task, self._predict(x), y)
+        on_train, self.val = self._predict(live.x), self._predict(live.x_val)
+        for part, outputs, y in (("train", on_train, live.y), ("val", self.val, live.y_val)):
+            rows = per_row(self.recipe.task, outputs, y)
             points.update({f"{part}_{name}": value for name, value in means(rows).items()})
         if self.ledger.see(points):
-            self.best_state = copy.deepcopy(self.model.state_dict())
+            self.best_state, self.best_val = copy.deepcopy(self.model.state_dict()), self.val
 
-    def _outcome(self, epoch: int) -> Outcome:
+    def _outcome(self, epoch: int, val: Tensor) -> Outcome:
         x_test = torch.from_numpy(self.live.split.x_test).to(self.recipe.device)
-        return self.ledger.outcome(epoch, self._predict(self.live.x_val).cpu(), self._predict(x_test).cpu())
+        return self.ledger.outcome(epoch, val.cpu(), self._predict(x_test).cpu())
 
     def _predict(self, x: Tensor) -> Tensor:
-        return torch.cat([predict(self.recipe, self.model, rows) for rows in x.split(_EVALUATION_ROWS)])
+        return torch.cat([predict(self.recipe, self.model, rows) for rows in x.split(EVALUATION_ROWS)])

@@ -28,7 +28,9 @@ from shrinkwise.seeding import isolated_rng, torch_generator
 _STEPS = 6
 """Steps of a shortened epoch."""
 _EPOCHS = 3
-"""Epochs that are trained: the first warms up."""
+"""Epochs that are trained at most: the first warms up."""
+_PLENTY_S = 0.1
+"""An epoch after the first that takes so long is not disturbed by trifles: no further one is trained."""
 REPEATS = 1
 """How often a way is timed; of its epochs the quickest counts, since whatever disturbs a measurement makes it longer."""
 TIMED_STEPS = _STEPS * _EPOCHS * REPEATS
@@ -103,7 +105,8 @@ class Stopwatch:
             if epoch > len(seen.marks):
                 seen.marks.append(now - begun)
             seen.n_runs += epoch == 1
-            if epoch == _EPOCHS or (now > end and seen.n_runs == len(keys)):
+            is_plenty = epoch > 1 and seen.later[-1] > _PLENTY_S
+            if epoch == _EPOCHS or is_plenty or (now > end and seen.n_runs == len(keys)):
                 raise _Enough
 
         recipe = replace(self.recipe, epochs=_EPOCHS, threads=threads, patience=None, on_epoch=mark)

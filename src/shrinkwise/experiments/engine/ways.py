@@ -14,7 +14,7 @@ _WORKER_S = 4.0
 """What it takes until further processes train: each imports torch with what its optimisers need and this package, and is sent the
 data; seen 3.5 to 5 s on two cores."""
 _CROWDED = 1.25
-"""How much longer a fleet is allowed to take beside others: they share the cache and the memory that their weights go through."""
+"""How much longer runs are taken to need beside others in further processes, fleets or not: they share memory and its cache."""
 _GAIN = 0.9
 """Share of the single loop's time that a fleet must stay under to be taken: either time is known to about 5 %."""
 _LIKE = 1.05
@@ -140,7 +140,7 @@ class Timed:
         # Parts are cut even, so that the last fleet of a batch is not much smaller than the first.
         filled = max(math.ceil(work.batch / (rounds * jobs)) / size, _LEAST_FILLED)
         part_s = self.begin_s + (work.n_steps * self.step_s + self.end_s * size) * filled
-        crowded = _CROWDED if self.size and jobs > 1 else 1.0
+        crowded = _CROWDED if jobs > 1 else 1.0
         return (_WORKER_S if jobs > 1 else 0.0) + math.ceil(work.n_runs / work.batch) * rounds * part_s * crowded
 
 

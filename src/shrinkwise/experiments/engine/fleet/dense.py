@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from shrinkwise.experiments.engine.build import EVALUATION_ROWS
 from shrinkwise.experiments.engine.fleet.chain import Dense
 from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
 from shrinkwise.experiments.engine.fleet.laidout import Layer, activate_, differentiate_, lay_out, run_layer_, wide
@@ -19,8 +20,6 @@ from shrinkwise.experiments.engine.fleet.places import Places
 from shrinkwise.experiments.engine.fleet.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.stack import REST, Stack, State
 from shrinkwise.experiments.engine.fleet.updates import Update
-
-_EVALUATION_ROWS = 512
 
 
 class DensePasses:
@@ -95,8 +94,8 @@ class DensePasses:
             # These rows have something at inputs that are silent in training; they have them last.
             state = {**state, first: torch.cat([state[first], state[first + REST][:, :, :n_further]], dim=2)}
         pieces = []
-        for begin in range(0, n_rows, _EVALUATION_ROWS):
-            rows = [(x[begin : begin + _EVALUATION_ROWS].flatten(1), n_runs) for x, n_runs in parts]
+        for begin in range(0, n_rows, EVALUATION_ROWS):
+            rows = [(x[begin : begin + EVALUATION_ROWS].flatten(1), n_runs) for x, n_runs in parts]
             pieces.append(self._evaluated(state, rows).clone())
         return torch.cat(pieces, dim=2).transpose(1, 2)
 

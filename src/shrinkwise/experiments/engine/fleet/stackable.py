@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from shrinkwise.experiments.data import Split
-from shrinkwise.experiments.engine.build import predict
+from shrinkwise.experiments.engine.build import EVALUATION_ROWS, predict
 from shrinkwise.experiments.engine.fleet.chain import Dense, chain_of
 from shrinkwise.experiments.engine.fleet.rules import Reading, read_optimizer
 from shrinkwise.experiments.engine.fleet.structure import same_structure, trained_names
@@ -86,6 +86,6 @@ def bytes_per_run(recipe: Recipe, split: Split, key: RunKey) -> int:
         handle.remove()
     # The network itself, the stack, its best, the optimiser's own, and what the comparison of the first step holds for a moment.
     copies = 7 if isinstance(live.optimizer, torch.optim.SGD) else 9
-    outputs = 4 * (len(live.y) + len(live.y_val)) * recipe.n_outputs * live.x.element_size()
-    # Evaluation takes up to 512 rows at once, and the passes hold an activation about four times.
-    return copies * weights + outputs + sum(sizes) * (4 + 512 // max(1, n_rows))
+    outputs = 4 * (len(live.y) + 2 * len(live.y_val)) * recipe.n_outputs * live.x.element_size()
+    # The passes hold an activation about four times.
+    return copies * weights + outputs + sum(sizes) * (4 + EVALUATION_ROWS // max(1, n_rows))
