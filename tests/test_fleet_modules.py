@@ -18,16 +18,16 @@ from torch.nn.utils import parametrizations
 from shrinkwise.errors import ModelError
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_model, train_one
-from shrinkwise.experiments.engine.fleet import probe
-from shrinkwise.experiments.engine.fleet.alike import same_structure
+from shrinkwise.experiments.engine.fleet.modules import probe
 from shrinkwise.experiments.engine.fleet.fleet import train_fleet, train_networks
-from shrinkwise.experiments.engine.fleet.functional import Functional, Together
 from shrinkwise.experiments.engine.fleet.groups import Group
-from shrinkwise.experiments.engine.fleet.masks import Draw, Layer, RunDropout, replace_dropouts
+from shrinkwise.experiments.engine.fleet.modules.alike import same_structure
+from shrinkwise.experiments.engine.fleet.modules.functional import Functional, Together
+from shrinkwise.experiments.engine.fleet.modules.masks import Draw, Layer, RunDropout, replace_dropouts
+from shrinkwise.experiments.engine.fleet.modules.structure import trained_names
+from shrinkwise.experiments.engine.fleet.modules.traced import Traced
+from shrinkwise.experiments.engine.fleet.modules.vmapped import VmappedPasses, parts_of
 from shrinkwise.experiments.engine.fleet.stack import Stack
-from shrinkwise.experiments.engine.fleet.structure import trained_names
-from shrinkwise.experiments.engine.fleet.traced import Traced
-from shrinkwise.experiments.engine.fleet.vmapped import VmappedPasses, parts_of
 from shrinkwise.experiments.engine.live import prepare
 from shrinkwise.experiments.records import Condition, RunKey, Variant
 from shrinkwise.regularization.dropout import Dropout, place_dropout, set_step

@@ -11,19 +11,20 @@ from torch import nn
 
 from shrinkwise.errors import ShrinkwiseError, StackingWarning
 from shrinkwise.experiments.data import Split
-from shrinkwise.experiments.engine.fleet.chain import Dense
-from shrinkwise.experiments.engine.fleet.dense import DensePasses
+from shrinkwise.experiments.engine.fleet.dense.chain import Dense
+from shrinkwise.experiments.engine.fleet.dense.inputs import Inputs, told_apart
+from shrinkwise.experiments.engine.fleet.dense.passes import DensePasses
+from shrinkwise.experiments.engine.fleet.dense.silencing import Silencing
+from shrinkwise.experiments.engine.fleet.descent import SGD, Adam
 from shrinkwise.experiments.engine.fleet.first_step import agrees
 from shrinkwise.experiments.engine.fleet.groups import Feed, Group, grouped
-from shrinkwise.experiments.engine.fleet.inputs import Inputs, told_apart
+from shrinkwise.experiments.engine.fleet.modules.vmapped import VmappedPasses
 from shrinkwise.experiments.engine.fleet.passes import Passes
 from shrinkwise.experiments.engine.fleet.rates import Rates
-from shrinkwise.experiments.engine.fleet.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.stack import REST, Stack
 from shrinkwise.experiments.engine.fleet.stackable import Stackable, stackable
 from shrinkwise.experiments.engine.fleet.training import Fleet
-from shrinkwise.experiments.engine.fleet.updates import SGD, Adam, Update
-from shrinkwise.experiments.engine.fleet.vmapped import VmappedPasses
+from shrinkwise.experiments.engine.fleet.updates import Update
 from shrinkwise.experiments.engine.ledger import Ledger, failed
 from shrinkwise.experiments.engine.live import LiveRun, Rows, prepare, rows_of
 from shrinkwise.experiments.engine.pace import paced

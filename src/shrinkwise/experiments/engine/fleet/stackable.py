@@ -9,9 +9,9 @@ from torch import Tensor
 
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.build import EVALUATION_ROWS, predict
-from shrinkwise.experiments.engine.fleet.chain import Dense, chain_of
+from shrinkwise.experiments.engine.fleet.dense.chain import Dense, chain_of
+from shrinkwise.experiments.engine.fleet.modules.structure import same_structure, trained_names
 from shrinkwise.experiments.engine.fleet.rules import Reading, read_optimizer
-from shrinkwise.experiments.engine.fleet.structure import same_structure, trained_names
 from shrinkwise.experiments.engine.live import LiveRun, prepare
 from shrinkwise.experiments.engine.recipe import Recipe
 from shrinkwise.experiments.engine.threads import limited_threads

@@ -1,15 +1,10 @@
-"""The optimisers of a fleet, on stacked weights, with each run's own learning rate and strength.
+"""What moves a fleet's weights, on stacks, with each run's own learning rate and strength.
 
-The rules are torch's own, step by step (``torch.optim.SGD``, ``Adam``, ``AdamW``), so a fleet's weights are those of single runs to
-rounding. A large weight is moved block by block, a run or a few for each thread, while what its gradient left in the cache is still
-there.
+A large weight is moved block by block, a run or a few for each thread, while what its gradient left in the cache is still there.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from shrinkwise.errors import ShrinkwiseWarning
 from shrinkwise.experiments.engine.fleet.rates import Rates
-from shrinkwise.experiments.engine.fleet.rules import Rule
 from shrinkwise.experiments.engine.fleet.stack import column
 
 _BLOCK_BYTES = 2**19
@@ -28,7 +21,7 @@ _BLOCK_BYTES = 2**19
 
 _SWEEP_EVERY = 256
 """Steps after which what is too small to matter is set to zero."""
-_TINY_WEIGHT, _TINY_MOMENTUM = 1e-30, 1e-20
+TINY_WEIGHT, TINY_MOMENTUM = 1e-30, 1e-20
 """What is too small to be seen in any output, and in any weight."""
 
 Factor = float | Tensor
@@ -114,7 +107,7 @@ class Update(ABC):
         # A fused kernel reads and writes everything once, and knows one rate and one strength at a time.
         is_fused = self.fuses and block.weight.is_cpu and isinstance(lr, float)
         if lam is not None and not (is_fused and isinstance(lam, float)):
-            _add_(block.sink, block.weight, lam)
+            add_(block.sink, block.weight, lam)
             lam = None
         if is_fused:
             self._descend_fused(block, cast(float, lr), lam or 0.0)
@@ -144,7 +137,7 @@ class Update(ABC):
         through all numbers below the smallest normal one, for each of which a processor takes a hundred times as long.
         """
         for name, weight in self.parameters.items():
-            for tensor, tiny in zip((weight, *self.kept[name]), (_TINY_WEIGHT, *self.tiny), strict=False):
+            for tensor, tiny in zip((weight, *self.kept[name]), (TINY_WEIGHT, *self.tiny), strict=False):
                 tensor.masked_fill_(tensor.abs() < tiny, 0)
 
     @abstractmethod
@@ -186,85 +179,6 @@ class Update(ABC):
                 block.share = _factor(self.rates.share[name][begin:end], block.weight)
 
 
-class SGD(Update):
-    """Stochastic gradient descent: ``v <- momentum·v + g``, then ``w <- w − lr·v``; Nesterov's form moves by ``g + momentum·v``."""
-
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1) -> None:
-        self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
-        self.n_kept, self.tiny, self.shrinks_first = 1 if self.momentum else 0, (_TINY_MOMENTUM,), rule.shrinks_first
-        self.fuses = self.momentum > 0 and _is_there("_fused_sgd_")
-        super().__init__(parameters, rates, shared, threads)
-
-    def _descend(self, block: Block) -> None:
-        if self.momentum:
-            (velocity,) = block.kept
-            velocity.mul_(self.momentum).add_(block.sink)
-            if self.is_nesterov:
-                block.sink.add_(velocity, alpha=self.momentum)
-            else:
-                _add_(block.weight, velocity, block.lr, sign=-1)
-                return
-        _add_(block.weight, block.sink, block.lr, sign=-1)
-
-    def _descend_fused(self, block: Block, lr: float, lam: float) -> None:
-        torch._fused_sgd_(
-            [block.weight],
-            [block.sink],
-            list(block.kept),
-            weight_decay=lam,
-            momentum=self.momentum,
-            lr=lr,
-            dampening=0.0,
-            nesterov=self.is_nesterov,
-            maximize=False,
-            is_first_step=False,
-        )
-
-
-class Adam(Update):
-    """Adam (Kingma and Ba, ICLR 2015, algorithm 1), with torch's place for epsilon; AdamW is the same with decoupled decay."""
-
-    n_kept = 2
-
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1) -> None:
-        (self.beta1, self.beta2), self.eps, self.shrinks_first = rule.betas, rule.eps, rule.shrinks_first
-        # What is divided by epsilon is to stay as small, and a root to be lost beside it.
-        self.tiny = (min(_TINY_MOMENTUM, 1e-12 * self.eps), min(1e-36, (1e-10 * self.eps) ** 2))
-        self.fuses = _is_there("_fused_adam_")
-        super().__init__(parameters, rates, shared, threads)
-
-    def _descend(self, block: Block) -> None:
-        mean, square = block.kept
-        n = self.rates.step
-        mean.lerp_(block.sink, 1 - self.beta1)
-        square.mul_(self.beta2).addcmul_(block.sink, block.sink, value=1 - self.beta2)
-        # The gradient is not needed any more: its place holds the root.
-        root = torch.sqrt(square, out=block.sink).div_(math.sqrt(1 - self.beta2**n)).add_(self.eps)
-        correction = 1 - self.beta1**n
-        if isinstance(block.lr, float):
-            block.weight.addcdiv_(mean, root, value=-block.lr / correction)
-        else:
-            block.weight.addcmul_(torch.div(mean, root, out=root), block.lr, value=-1 / correction)
-
-    def _descend_fused(self, block: Block, lr: float, lam: float) -> None:
-        mean, square = block.kept
-        torch._fused_adam_(
-            [block.weight],
-            [block.sink],
-            [mean],
-            [square],
-            [],
-            [torch.tensor(float(self.rates.step))],
-            lr=lr,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            weight_decay=lam,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-        )
-
-
 class Still(Update):
     """Moves nothing: gradients stay in the sink, to be looked at."""
 
@@ -273,16 +187,6 @@ class Still(Update):
 
     def _descend(self, block: Block) -> None:
         """Leave the weights as they are."""
-
-
-@functools.cache
-def _is_there(kernel: str) -> bool:
-    """Whether this torch has a fused kernel, which is no public name of it; said once where it has not."""
-    is_there = hasattr(torch, kernel)
-    if not is_there:
-        said = f"torch {torch.__version__} has no {kernel}: fleets take plain operators in its place, right and somewhat slower."
-        warnings.warn(said, ShrinkwiseWarning, stacklevel=2)
-    return is_there
 
 
 def _shrink_(block: Block) -> None:
@@ -298,7 +202,8 @@ def _factor(values: Sequence[float], like: Tensor) -> Factor | None:
     return values[0] if len(set(values)) == 1 else column(values, like)
 
 
-def _add_(target: Tensor, term: Tensor, by: Factor, sign: int = 1) -> None:
+def add_(target: Tensor, term: Tensor, by: Factor, sign: int = 1) -> None:
+    """Add a multiple of ``term`` in place."""
     if isinstance(by, Tensor):
         target.addcmul_(term, by, value=sign)
     else:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from shrinkwise.experiments.engine.fleet.alike import same_structure
-from shrinkwise.experiments.engine.fleet.functional import Batch, Functional, Together, mappable
-from shrinkwise.experiments.engine.fleet.masks import layers_of
+from shrinkwise.experiments.engine.fleet.modules.alike import same_structure
+from shrinkwise.experiments.engine.fleet.modules.functional import Batch, Functional, Together, mappable
+from shrinkwise.experiments.engine.fleet.modules.masks import layers_of
 from shrinkwise.experiments.engine.live import LiveRun
 from shrinkwise.experiments.engine.metrics import criterion
 from shrinkwise.experiments.engine.recipe import Recipe

@@ -9,8 +9,8 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from shrinkwise.experiments.engine.fleet.dense.places import Places
 from shrinkwise.experiments.engine.fleet.groups import Group
-from shrinkwise.experiments.engine.fleet.places import Places
 from shrinkwise.regularization.dropout import Dropout
 from shrinkwise.seeding import keep_threshold, mask_counter, mask_key, mixed
 
@@ -27,8 +27,7 @@ class _Part:
         runs: Their places in the fleet.
         threshold: Least random number that keeps a unit.
         scale: What a kept unit is multiplied with.
-        is_kept: Where the comparison stands, ``(unit, row)``.
-        mask: Their mask, likewise.
+        masks: Their masks of the window's steps, ``(step, unit, row)``.
         out: What their layer gives, ``(run, unit, row)``.
     """
 
@@ -36,8 +35,7 @@ class _Part:
     runs: slice
     threshold: int
     scale: float
-    is_kept: Tensor
-    mask: Tensor
+    masks: Tensor
     out: Tensor
 
 
@@ -49,14 +47,12 @@ class _Layer:
         form: The module of one run; its ``every``, ``hold``, ``backward`` and number are those of all.
         width: Units of the layer.
         rates: Rate of each run.
-        words: Random numbers of the window, ``(step, group, unit, row)``.
-        window: Steps that they are for: first and one past the last.
+        window: Steps whose masks are drawn: first and one past the last.
     """
 
     form: Dropout
     width: int
     rates: list[float]
-    words: Tensor | None = None
     window: tuple[int, int] = (0, 0)
 
     def is_active(self, step: int) -> bool:
@@ -91,7 +87,6 @@ class Silencing:
         self._seeds = [any_layer[first].seed or 0 for first in firsts]
         self._places = Places(groups[0].x)
         self._step, self._first, self._n_rows = 0, 0, 0
-        self._drawn: set[int] = set()
 
     def begin(self, first_step: int, n_rows: int) -> None:
         """Take the number of the first step of a chunk, from 1, and the rows of its batches."""
@@ -104,20 +99,19 @@ class Silencing:
     def go_to(self, i: int) -> None:
         """Go to the ``i``-th step of the chunk."""
         self._step = self._first + i
-        self._drawn.clear()
 
     def silence_(self, number: int, out: Tensor) -> bool:
         """Multiply what a hidden layer gave, ``(run, unit, row)``, with its masks in place, and say whether there were any."""
         parts = self._parts(number, out)
-        for part in parts:
-            part.out.mul_(part.mask)
+        for part, mask in parts:
+            part.out.mul_(mask)
         return bool(parts)
 
     def silence_slope_(self, number: int, out: Tensor, slope: Tensor) -> None:
         """Multiply the gradient at what a hidden layer handed on with what its form of dropout puts there in the backward pass."""
         if number in self._layers and self._layers[number].form.backward == "masked":
-            for part in self._parts(number, out):
-                slope[part.runs].mul_(part.mask)
+            for part, mask in self._parts(number, out):
+                slope[part.runs].mul_(mask)
 
     def is_reversible(self, number: int) -> bool:
         """Whether nothing but what was handed on is needed in the backward pass, so that activations can be silenced in place.
@@ -140,8 +134,8 @@ class Silencing:
             layer.rates, layer.window = [layer.rates[i] for i in runs], (0, 0)
         self._places.clear()
 
-    def _parts(self, number: int, out: Tensor) -> list[_Part]:
-        """Return the runs that are silenced at this step, each with its mask."""
+    def _parts(self, number: int, out: Tensor) -> list[tuple[_Part, Tensor]]:
+        """Return the runs that are silenced at this step, each with its mask, ``(unit, row)``."""
         layer = self._layers.get(number)
         if layer is None or not layer.is_active(self._step):
             return []
@@ -149,14 +143,12 @@ class Silencing:
         held = self._places.kept.get(key)
         if held is None or held[0] is not out:
             held = self._places.kept[key] = (out, self._cut(number, layer, out))
+            layer.window = (0, 0)
         parts: list[_Part] = held[1]
-        if number not in self._drawn:
-            self._drawn.add(number)
-            words = self._words(layer)
-            for part in parts:
-                torch.ge(words[part.group], part.threshold, out=part.is_kept)
-                torch.mul(part.is_kept, part.scale, out=part.mask)
-        return parts
+        if not layer.window[0] <= self._step < layer.window[1]:
+            self._draw(layer, parts)
+        i = self._step - layer.window[0]
+        return [(part, part.masks[i]) for part in parts]
 
     def _cut(self, number: int, layer: _Layer, out: Tensor) -> list[_Part]:
         """Return the consecutive runs of one group and one rate, those without dropout left out: they share a mask."""
@@ -168,26 +160,24 @@ class Silencing:
                 if rate:
                     these = list(places)
                     runs = slice(these[0], these[-1] + 1)
-                    shape = (layer.width, self._n_rows)
-                    mask = self._places(f"mask {these[0]}", number, shape)
-                    is_kept = torch.empty(shape, dtype=torch.bool, device=mask.device)
-                    parts.append(_Part(number_of_group, runs, keep_threshold(rate), 1 / (1 - rate), is_kept, mask, out[runs]))
+                    masks = self._places(f"masks {these[0]}", number, (self._n_steps(layer), layer.width, self._n_rows))
+                    parts.append(_Part(number_of_group, runs, keep_threshold(rate), 1 / (1 - rate), masks, out[runs]))
             begin = end
         return parts
 
-    def _words(self, layer: _Layer) -> Tensor:
-        """Return the random numbers of this step, ``(group, unit, row)``; those of the next steps are drawn with them."""
-        begin, end = layer.window
-        if not begin <= self._step < end:
-            n_elements = len(self.groups) * layer.width * self._n_rows
-            begin, end = self._step, self._step + max(1, _WINDOW_ELEMENTS // n_elements)
-            keys = [
-                [mask_key(seed, layer.drawn_at(step), layer.form.layer or 0) for seed in self._seeds] for step in range(begin, end)
-            ]
-            device = self.groups[0].x.device
-            # A mask belongs to (row, unit) in that order; here rows come last.
-            counter = mask_counter((self._n_rows, layer.width), device).t().contiguous()
-            layer.words = mixed(counter + torch.tensor(keys, device=device)[:, :, None, None])
-            layer.window = (begin, end)
-        assert layer.words is not None
-        return layer.words[self._step - begin]
+    def _n_steps(self, layer: _Layer) -> int:
+        """Return for how many steps masks are drawn at once."""
+        return max(1, _WINDOW_ELEMENTS // (len(self.groups) * layer.width * self._n_rows))
+
+    def _draw(self, layer: _Layer, parts: Sequence[_Part]) -> None:
+        """Draw the masks of this step and of those that come next."""
+        steps = range(self._step, self._step + self._n_steps(layer))
+        keys = [[mask_key(seed, layer.drawn_at(step), layer.form.layer or 0) for seed in self._seeds] for step in steps]
+        device = self.groups[0].x.device
+        # A mask belongs to (row, unit) in that order; here rows come last.
+        counter = mask_counter((self._n_rows, layer.width), device).t().contiguous()
+        words = mixed(counter + torch.tensor(keys, device=device)[:, :, None, None])
+        for part in parts:
+            # To copy what is kept and then to scale it takes a third of multiplying a number with it.
+            part.masks.copy_(words[:, part.group] >= part.threshold).mul_(part.scale)
+        layer.window = (steps.start, steps.stop)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from shrinkwise.experiments.engine.build import EVALUATION_ROWS
-from shrinkwise.experiments.engine.fleet.chain import Dense
+from shrinkwise.experiments.engine.fleet.dense.chain import Dense
+from shrinkwise.experiments.engine.fleet.dense.laidout import Layer, activate_, differentiate_, lay_out, run_layer_, wide
+from shrinkwise.experiments.engine.fleet.dense.places import Places
+from shrinkwise.experiments.engine.fleet.dense.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
-from shrinkwise.experiments.engine.fleet.laidout import Layer, activate_, differentiate_, lay_out, run_layer_, wide
-from shrinkwise.experiments.engine.fleet.places import Places
-from shrinkwise.experiments.engine.fleet.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.stack import REST, Stack, State
 from shrinkwise.experiments.engine.fleet.updates import Update
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from shrinkwise.experiments.engine.build import fitting
-from shrinkwise.experiments.engine.fleet.functional import Batch, Functional, Together
 from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
-from shrinkwise.experiments.engine.fleet.masks import Draw, layers_of
+from shrinkwise.experiments.engine.fleet.modules.functional import Batch, Functional, Together
+from shrinkwise.experiments.engine.fleet.modules.masks import Draw, layers_of
 from shrinkwise.experiments.engine.fleet.stack import Stack, State
 from shrinkwise.experiments.engine.fleet.updates import Update
 from shrinkwise.experiments.engine.live import LiveRun

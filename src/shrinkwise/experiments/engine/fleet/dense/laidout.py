@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from shrinkwise.experiments.engine.fleet.chain import Activation, Dense
+from shrinkwise.experiments.engine.fleet.dense.chain import Activation, Dense
+from shrinkwise.experiments.engine.fleet.dense.places import Places
 from shrinkwise.experiments.engine.fleet.groups import Group
-from shrinkwise.experiments.engine.fleet.places import Places
 from shrinkwise.experiments.engine.fleet.updates import Block, Update
 
 Part = tuple[Tensor, Tensor | None, Tensor]

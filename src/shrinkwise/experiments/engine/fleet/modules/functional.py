@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from shrinkwise.experiments.engine.fleet.masks import Draw, replace_dropouts
-from shrinkwise.experiments.engine.fleet.probe import Probed, channels_last, probed
+from shrinkwise.experiments.engine.fleet.modules.masks import Draw, replace_dropouts
+from shrinkwise.experiments.engine.fleet.modules.probe import Probed, channels_last, probed
+from shrinkwise.experiments.engine.fleet.modules.traced import Traced
 from shrinkwise.experiments.engine.fleet.stack import State
-from shrinkwise.experiments.engine.fleet.traced import Traced
 from shrinkwise.experiments.engine.metrics import criterion
 
 Draws = tuple[Draw | None, ...]
