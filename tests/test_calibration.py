@@ -93,7 +93,7 @@ def times(*run_steps: float, threads: int = 1) -> dict[tuple[int, int], float]:
         (Machine(fleets=times(100, 100)), Work(320, 3_000, 8, 8), {}, ("fleet", 4, 1, 2)),
         # Little work: a further process would not have begun before it was done.
         (Machine(), Work(8, 1_000, 8, 8), {}, ("single", None, 1, 1)),
-        # Measuring would take longer than a twentieth of the work.
+        # Measuring would take too large a part of the work.
         (Machine(loop=400), Work(6, 1_000, 6, 6), {}, ("single", None, 1, 1)),
     ],
 )
@@ -110,7 +110,7 @@ def test_the_fastest_way_is_taken_and_the_single_loop_in_doubt(machine, work, as
         (replace(LARGE, batch=1, together=1), {}, "its runs are asked for one by one, or take different numbers of rows"),
         (replace(LARGE, bytes_per_run=2**20), {"memory_bytes": 2**20}, "two runs at once do not fit into memory, 1 MiB"),
         (LARGE, {"engine": "single"}, "it was asked for"),
-        (Work(10, 35, 10, 10), {}, "350 steps are too few to measure any"),
+        (Work(10, 15, 10, 10), {}, "150 steps are too few to measure any"),
         (
             LARGE,
             {"engine": "fleet", "jobs": 2, "threads": 1},
@@ -145,7 +145,7 @@ def test_larger_fleets_are_not_measured_once_they_get_slower():
 
 
 @given(st.floats(10, 1e5), st.floats(1, 1e5), st.integers(2, 500), st.integers(1, 20_000), st.integers(1, 64))
-def test_measuring_takes_a_twentieth_of_the_work_at_most_or_what_nobody_notices(loop, fleet, n_runs, steps, cores):
+def test_measuring_takes_a_small_part_of_the_work_or_what_nobody_notices(loop, fleet, n_runs, steps, cores):
     machine = Machine(loop=loop, wide_loop=loop, elsewhere=fleet)
     work = Work(n_runs, steps, n_runs, n_runs)
     machine.choose(work, cores=cores)
@@ -156,7 +156,7 @@ def test_measuring_takes_a_twentieth_of_the_work_at_most_or_what_nobody_notices(
     # What a measurement will take is known only when it has been taken: the last may be longer than was expected of it.
     last = fleets[-1] * timing.TIMED_STEPS * fleet * MICRO if fleets else 0.0
     spent = machine.now - n_loops * timing.TIMED_STEPS * loop * MICRO
-    assert spent - last <= max(0.05 * whole, 0.2) + 1e-9
+    assert spent - last <= max(0.04 * whole, 0.2) + 1e-9
 
 
 @settings(max_examples=60)

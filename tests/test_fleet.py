@@ -17,7 +17,7 @@ from torch import nn
 from fleets import compare_records, differences, runs_of
 from shrinkwise.errors import StackingWarning
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_fleet, train_one
-from shrinkwise.experiments.engine.fleet import fleet, why_alone
+from shrinkwise.experiments.engine.fleet import fleet, needs
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, RunKey, Status, Variant
 from shrinkwise.regularization.dropout import Dropout
@@ -188,7 +188,7 @@ def test_units_at_their_kink_may_flip_in_float32_and_rarely_do() -> None:
 def test_what_cannot_be_stacked_says_why_and_runs_alone(changed: dict[str, Any], variant: Variant, reason: str) -> None:
     runs = runs_of([variant, Variant(**variant, l2=0.1)], seeds=(0,), noises=(0.0,))
     small = recipe(**({"model": Doubled(64, (8,), 5), "epochs": 3} | changed))
-    assert reason in why_alone(small, *runs[0])
+    assert reason in needs(small, *runs[0]).alone
     trained = {record.key: record for record in train_fleet(small, runs)}
     for split, key in runs:
         assert trained[key].fingerprint() == train_one(small, split, key).fingerprint()
@@ -231,7 +231,7 @@ def test_a_parameter_that_the_optimiser_does_not_hold_stays_alone() -> None:
         return torch.optim.SGD([{**group, "params": group["params"][:1]} for group in groups], lr=0.05)
 
     runs = runs_of(VARIANTS["l2"], seeds=(0,), noises=(0.0,))
-    assert "does not hold" in why_alone(recipe(optimizer=optimizer), *runs[0])
+    assert "does not hold" in needs(recipe(optimizer=optimizer), *runs[0]).alone
     assert max(differences(recipe(optimizer=optimizer, epochs=2), runs)) < EXACT
 
 

@@ -12,12 +12,16 @@ from shrinkwise.experiments.engine.ways import Asked, Timed, Way, Work, decide, 
 Measure = Callable[[int | None, int, float], Timed]
 """Times one way: the size of a fleet, or None for the single loop, on so many threads; ends early after so many seconds."""
 
-_MOST_SHARE = 0.05
+_MOST_SHARE = 0.04
 """Share of the whole work, done in the best way that is known so far, that measuring fleets may take."""
+_MOST_SHARE_OF_LOOPS = 0.1
+"""Share of all steps that may be spent on timing the single loop: how many threads and processes it has can make it twice as fast."""
 _LEAST_BUDGET_S = 0.2
 """Seconds that it may take in any case: nobody notices them."""
 _LEAST_WORK_S = 2.0
 """Work that the single loop does in less is not worth measuring a fleet: what could be saved is not noticed."""
+_TRACING_S = 0.5
+"""What tracing the passes of a network that is no chain of dense layers takes; seen 0.3 to 0.6 s."""
 _SLOWER = 1.05
 """A fleet that takes longer a run than a smaller one by this factor has left the caches: larger ones are not tried."""
 _HOPELESS = 2.0
@@ -29,7 +33,7 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
 
     Nothing is measured where nothing is to be chosen: of a single run, of the single loop where that was asked for, of a fleet
     where threads and processes were given as well; and of work that is over in a few steps. Otherwise a few steps of the single
-    loop are measured, and then fleets of growing size, for a twentieth of the work at most or for what nobody notices. A network
+    loop are measured, and then fleets of growing size, for a small part of the work or what nobody notices. A network
     that cannot even be measured is left to the single loop, which says what is wrong with it.
 
     Args:
@@ -52,7 +56,7 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
         return unmeasured_fleet(work, asked, "threads and processes were given")
     if not is_fleet and (reason := _why_no_fleet(work, asked)):
         return loop(reason)
-    if _MOST_SHARE * work.n_runs * work.n_steps < TIMED_STEPS:
+    if _MOST_SHARE_OF_LOOPS * work.n_runs * work.n_steps < TIMED_STEPS:
         reason = f"{work.n_runs * work.n_steps:,} steps are too few to measure any"
         return unmeasured_fleet(work, asked, reason) if is_fleet else loop(reason)
     try:
@@ -97,7 +101,8 @@ def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Ca
             expected = before or best
             budget_s = max(_LEAST_BUDGET_S, _MOST_SHARE * best_s)
             left_s = budget_s * number / len(options) - (clock() - begun)
-            if size * (TIMED_STEPS * expected.run_step_s + REPEATS * expected.run_begin_s) > left_s:
+            begin_s = REPEATS * (size * expected.run_begin_s + _TRACING_S * (work.is_traced and expected.size is None))
+            if begin_s + size * TIMED_STEPS * expected.run_step_s > left_s:
                 break
             timed = measure(size, threads, left_s)
             yield timed

@@ -54,6 +54,7 @@ class Work:
         batch: Runs that are asked for at once: all of a comparison, those of one round of a search.
         together: How many of these can be in one fleet.
         bytes_per_run: Memory that a run takes in a fleet.
+        is_traced: Whether a fleet's passes have to be traced before its first step.
         alone: Why no two of its runs can be trained together; empty where they can.
         some_alone: Which of them cannot be, where others can; likewise.
     """
@@ -63,6 +64,7 @@ class Work:
     batch: int
     together: int
     bytes_per_run: int = 1
+    is_traced: bool = False
     alone: str = ""
     some_alone: str = ""
 

@@ -15,19 +15,22 @@ from shrinkwise.errors import SettingError
 from shrinkwise.experiments.data import Dataset, Split, cut
 from shrinkwise.experiments.engine import Recipe
 from shrinkwise.experiments.engine.calibration import choose
-from shrinkwise.experiments.engine.fleet import bytes_per_run, why_alone
+from shrinkwise.experiments.engine.fleet import needs
+from shrinkwise.experiments.engine.live import PENALTIES
 from shrinkwise.experiments.engine.memory import free_bytes
 from shrinkwise.experiments.engine.timing import Stopwatch, are_threads_quick, n_steps
 from shrinkwise.experiments.engine.ways import SIZES, SIZES_ON_GPU, Asked, Way, Work
 from shrinkwise.experiments.execution.launch import n_cores
 from shrinkwise.experiments.execution.trainer import Trainer
-from shrinkwise.experiments.records import Condition, RunKey
+from shrinkwise.experiments.records import Condition, RunKey, Variant
 
 Choose = Callable[[Sequence[RunKey], int], Mapping[str, Any]]
 """Gives the means of a new plan: of the runs that are asked for at once, and the number of runs in all."""
 
 _MOST_VARIANTS = 8
 """Variants that are asked whether they can be stacked: with none of these, none of many."""
+_GRADUAL = ("l2", "lr", "dropout", *PENALTIES)
+"""Settings of which no more than whether they are above 0 decides how a run is stacked."""
 
 
 def choose_means(
@@ -121,14 +124,25 @@ def _mean_steps(recipe: Recipe, keys: Sequence[RunKey], splits: Mapping[Conditio
 
 def _stacking(recipe: Recipe, split: Split, stack: Sequence[RunKey]) -> dict[str, Any]:
     """Return what a run takes in a fleet, and why none can be in one."""
-    tried = {key.variant: key for key in stack}
-    reasons = [why_alone(recipe, split, key) for key in list(tried.values())[:_MOST_VARIANTS]]
+    # Variants that differ in nothing but the sizes of strengths and rates are stacked alike.
+    tried = {_kind(key.variant): key for key in stack}
+    found = [needs(recipe, split, key) for key in list(tried.values())[:_MOST_VARIANTS]]
+    reasons = [each.alone for each in found]
     n_splits = len({(key.condition, key.seed) for key in stack})
     bytes_of_rows = sum(value.nbytes for value in vars(split).values() if isinstance(value, np.ndarray))
-    largest = max(bytes_per_run(recipe, split, key) for key in list(tried.values())[:_MOST_VARIANTS])
     # A fleet of dense networks has a copy of the rows, without what is silent in them.
-    needed = largest + math.ceil(2 * bytes_of_rows * n_splits / len(stack))
-    return {"bytes_per_run": needed, "alone": reasons[0] if all(reasons) else "", "some_alone": _some_alone(reasons)}
+    needed = max(each.n_bytes for each in found) + math.ceil(2 * bytes_of_rows * n_splits / len(stack))
+    return {
+        "bytes_per_run": needed,
+        "is_traced": any(each.is_traced for each in found),
+        "alone": reasons[0] if all(reasons) else "",
+        "some_alone": _some_alone(reasons),
+    }
+
+
+def _kind(variant: Variant) -> tuple[tuple[str, object], ...]:
+    """Return what of a variant may decide how it is stacked."""
+    return tuple((name, bool(value) if name in _GRADUAL else value) for name, value in variant.items())
 
 
 def _some_alone(reasons: Sequence[str]) -> str:

@@ -5,6 +5,6 @@ hand.
 """
 
 from shrinkwise.experiments.engine.fleet.fleet import train_fleet, train_networks
-from shrinkwise.experiments.engine.fleet.stackable import bytes_per_run, why_alone
+from shrinkwise.experiments.engine.fleet.stackable import needs
 
-__all__ = ["bytes_per_run", "train_fleet", "train_networks", "why_alone"]
+__all__ = ["needs", "train_fleet", "train_networks"]

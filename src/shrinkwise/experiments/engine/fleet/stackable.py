@@ -64,16 +64,33 @@ def stackable(recipe: Recipe, live: LiveRun) -> Stackable | str:
     return trained if isinstance(trained, str) else Stackable(live, reading, trained, None)
 
 
-def why_alone(recipe: Recipe, split: Split, key: RunKey) -> str:
-    """Say why a run can be part of no fleet; empty where it can."""
+@dataclass(frozen=True)
+class Needs:
+    """What a run needs in a fleet.
+
+    Attributes:
+        alone: Why it can be part of none; empty where it can.
+        n_bytes: Memory that it takes there, about: weights in all their copies, activations, outputs on its rows.
+        is_traced: Whether its passes have to be traced first, which takes half a second.
+    """
+
+    alone: str
+    n_bytes: int
+    is_traced: bool
+
+
+def needs(recipe: Recipe, split: Split, key: RunKey) -> Needs:
+    """Look at one run as a member of a fleet."""
     with limited_threads(1):
-        found = stackable(recipe, prepare(recipe, split, key))
-    return found if isinstance(found, str) else ""
+        live = prepare(recipe, split, key)
+        found = stackable(recipe, live)
+        n_bytes = _bytes(recipe, live)
+    if isinstance(found, str):
+        return Needs(found, n_bytes, is_traced=False)
+    return Needs("", n_bytes, is_traced=found.chain is None)
 
 
-def bytes_per_run(recipe: Recipe, split: Split, key: RunKey) -> int:
-    """Estimate the memory that a run takes in a fleet, in bytes: weights in all their copies, activations, outputs on its rows."""
-    live = prepare(recipe, split, key)
+def _bytes(recipe: Recipe, live: LiveRun) -> int:
     weights = sum(tensor.nbytes for tensor in live.model.state_dict().values() if isinstance(tensor, Tensor))
     sizes: list[int] = []
     handles = [
