@@ -202,7 +202,8 @@ class Dataset:
 def _feed(digest: Any, values: Rows | np.ndarray) -> None:
     """Hash an array or a table; a table column by column, so that the hash does not depend on how pandas stores words."""
     if isinstance(values, np.ndarray):
-        digest.update(f"{values.dtype.str}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        digest.update(f"{values.dtype.str}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
         return
     for name, column in values.items():
         digest.update(json.dumps([name, column.dtype.kind]).encode())

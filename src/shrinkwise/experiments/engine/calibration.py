@@ -15,7 +15,7 @@ Measure = Callable[[int | None, int, float], Timed]
 _MOST_SHARE = 0.04
 """Share of the whole work, done in the best way that is known so far, that measuring fleets may take."""
 _MOST_SHARE_OF_LOOPS = 0.1
-"""Share of all steps that may be spent on timing the single loop: how many threads and processes it has can make it twice as fast."""
+"""Share of all steps that may be spent on timing the single loop: its threads and processes make it up to twice as fast."""
 _LEAST_BUDGET_S = 0.2
 """Seconds that it may take in any case: nobody notices them."""
 _LEAST_WORK_S = 2.0

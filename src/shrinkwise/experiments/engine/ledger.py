@@ -71,11 +71,12 @@ class Ledger:
         """
         task, split = self._recipe.task, self._split
         y_val, y_test = torch.from_numpy(split.y_val), torch.from_numpy(split.y_test)
+        examples = per_row(task, test, y_test)
         return Outcome(
             epoch=epoch,
             val=summary(task, val, y_val, split.y_scale),
-            test=summary(task, test, y_test, split.y_scale),
-            examples=per_row(task, test, y_test),
+            test=summary(task, test, y_test, split.y_scale, examples),
+            examples=examples,
         )
 
     def record(self, ended: Ending, n_steps: int, last: Outcome | None, best: Outcome | None, seconds: float) -> Record:

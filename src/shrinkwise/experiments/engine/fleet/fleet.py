@@ -142,8 +142,8 @@ def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list
     started = time.perf_counter()
     with limited_threads(recipe.threads):
         found = grouped([each.live for each in stack])
-        # Runs of one rate stand side by side: Silencing draws one mask for them.
-        ordered = [sorted(group, key=lambda live: [dropout.p for dropout in dropouts(live.model)]) for group in found]
+        # Runs of one strength stand side by side, so that a block that is moved at once has one wherever that can be.
+        ordered = [sorted(group, key=lambda live: (live.lam, [dropout.p for dropout in dropouts(live.model)])) for group in found]
         of_live = {id(each.live): each for each in stack}
         members = [of_live[id(live)] for group in ordered for live in group]
         groups = [_group(group) for group in ordered]

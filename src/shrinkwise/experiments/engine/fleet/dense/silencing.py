@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ _WINDOW_ELEMENTS = 2**16
 
 @dataclass(eq=False, slots=True)
 class _Part:
-    """Consecutive runs of one group and one rate, which share a mask.
+    """The runs of one group and one rate, which share a mask.
 
     Attributes:
         group: Number of their group.
@@ -28,15 +28,15 @@ class _Part:
         threshold: Least random number that keeps a unit.
         scale: What a kept unit is multiplied with.
         masks: Their masks of the window's steps, ``(step, unit, row)``.
-        out: What their layer gives, ``(run, unit, row)``.
+        outs: What their layer gives, ``(run, unit, row)``, for each of ``runs``.
     """
 
     group: int
-    runs: slice
+    runs: list[slice]
     threshold: int
     scale: float
     masks: Tensor
-    out: Tensor
+    outs: list[Tensor]
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class _Layer:
 class Silencing:
     """Masks of the hidden layers of a fleet, scaled: 0 for a silenced unit and 1/(1−p) for a kept one.
 
-    Runs of one group and one rate that stand side by side share a mask.
+    Runs of one group and one rate share a mask.
 
     Args:
         modules: Number of a hidden layer -> its dropout in each run.
@@ -104,14 +104,16 @@ class Silencing:
         """Multiply what a hidden layer gave, ``(run, unit, row)``, with its masks in place, and say whether there were any."""
         parts = self._parts(number, out)
         for part, mask in parts:
-            part.out.mul_(mask)
+            for of_part in part.outs:
+                of_part.mul_(mask)
         return bool(parts)
 
     def silence_slope_(self, number: int, out: Tensor, slope: Tensor) -> None:
         """Multiply the gradient at what a hidden layer handed on with what its form of dropout puts there in the backward pass."""
         if number in self._layers and self._layers[number].form.backward == "masked":
             for part, mask in self._parts(number, out):
-                slope[part.runs].mul_(mask)
+                for runs in part.runs:
+                    slope[runs].mul_(mask)
 
     def is_reversible(self, number: int) -> bool:
         """Whether nothing but what was handed on is needed in the backward pass, so that activations can be silenced in place.
@@ -151,18 +153,18 @@ class Silencing:
         return [(part, part.masks[i]) for part in parts]
 
     def _cut(self, number: int, layer: _Layer, out: Tensor) -> list[_Part]:
-        """Return the consecutive runs of one group and one rate, those without dropout left out: they share a mask."""
+        """Return the runs of each group and rate, those without dropout left out."""
         parts: list[_Part] = []
         begin = 0
         for number_of_group, group in enumerate(self.groups):
-            end = begin + group.n_runs
-            for rate, places in groupby(range(begin, end), key=lambda run: layer.rates[run]):
+            places = range(begin, begin + group.n_runs)
+            for rate in dict.fromkeys(layer.rates[run] for run in places):
                 if rate:
-                    these = list(places)
-                    runs = slice(these[0], these[-1] + 1)
-                    masks = self._places(f"masks {these[0]}", number, (self._n_steps(layer), layer.width, self._n_rows))
-                    parts.append(_Part(number_of_group, runs, keep_threshold(rate), 1 / (1 - rate), masks, out[runs]))
-            begin = end
+                    runs = slices([run for run in places if layer.rates[run] == rate])
+                    masks = self._places(f"masks {runs[0].start}", number, (self._n_steps(layer), layer.width, self._n_rows))
+                    outs = [out[these] for these in runs]
+                    parts.append(_Part(number_of_group, runs, keep_threshold(rate), 1 / (1 - rate), masks, outs))
+            begin += group.n_runs
         return parts
 
     def _n_steps(self, layer: _Layer) -> int:
@@ -181,3 +183,16 @@ class Silencing:
             # To copy what is kept and then to scale it takes a third of multiplying a number with it.
             part.masks.copy_(words[:, part.group] >= part.threshold).mul_(part.scale)
         layer.window = (steps.start, steps.stop)
+
+
+def slices(places: Sequence[int]) -> list[slice]:
+    """Return rising places as a slice, where they are evenly spaced, or else as one for each stretch without a gap.
+
+    >>> slices([1, 3, 5]), slices([2, 3, 7])
+    ([slice(1, 6, 2)], [slice(2, 4, 1), slice(7, 8, 1)])
+    """
+    steps = {after - before for before, after in pairwise(places)}
+    if len(steps) <= 1:
+        return [slice(places[0], places[-1] + 1, *(steps or {1}))]
+    stretches = [list(these) for _, these in groupby(enumerate(places), key=lambda place: place[1] - place[0])]
+    return [slice(these[0][1], these[-1][1] + 1, 1) for these in stretches]
