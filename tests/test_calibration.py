@@ -133,15 +133,23 @@ def test_the_words_say_what_was_measured():
 
 def test_a_loop_whose_steps_gain_by_threads_needs_no_further_process():
     few = Work(8, 100, 8, 8)
-    way = Machine(loop=10_000, wide_loop=5_500, elsewhere=1e6).choose(few)
+    machine = Machine(loop=10_000, wide_loop=5_500, elsewhere=1e6)
+    way = machine.choose(few)
     assert (way.engine, way.threads, way.jobs) == ("single", 2, 1)
+    # Two processes would have to be begun: whatever one thread takes, nothing is gained by them.
+    assert machine.measured == [(None, 2)]
     assert Machine(loop=10_000, wide_loop=9_000, elsewhere=1e6).choose(Work(800, 100, 800, 800)).threads == 1
+
+
+def test_several_threads_have_to_be_clearly_faster_than_one():
+    assert Machine(loop=1_000, wide_loop=950, elsewhere=1e6).choose(jobs=1).threads == 1
+    assert Machine(loop=1_000, wide_loop=850, elsewhere=1e6).choose(jobs=1).threads == 2
 
 
 def test_larger_fleets_are_not_measured_once_they_get_slower():
     machine = Machine(fleets=times(200, 150, 190, 10, 10, 10) | times(300, 320, threads=2))
     machine.choose()
-    assert machine.measured == [(None, 1), (None, 2), (4, 1), (8, 1), (16, 1), (8, 2)]
+    assert machine.measured == [(None, 2), (None, 1), (4, 1), (8, 1), (16, 1), (8, 2)]
 
 
 @given(st.floats(10, 1e5), st.floats(1, 1e5), st.integers(2, 500), st.integers(1, 20_000), st.integers(1, 64))

@@ -7,7 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 
 from shrinkwise.experiments.engine.timing import REPEATS, TIMED_STEPS
-from shrinkwise.experiments.engine.ways import Asked, Timed, Way, Work, decide, fastest_loop, said, unmeasured_fleet
+from shrinkwise.experiments.engine.ways import (
+    Asked,
+    Timed,
+    Way,
+    Work,
+    could_gain_by_processes,
+    decide,
+    fastest_loop,
+    said,
+    unmeasured_fleet,
+)
 
 Measure = Callable[[int | None, int, float], Timed]
 """Times one way: the size of a fleet, or None for the single loop, on so many threads; ends early after so many seconds."""
@@ -20,6 +30,10 @@ _LEAST_BUDGET_S = 0.2
 """Seconds that it may take in any case: nobody notices them."""
 _LEAST_WORK_S = 2.0
 """Work that the single loop does in less is not worth measuring a fleet: what could be saved is not noticed."""
+_LEAST_BY_THREADS = 0.9
+"""Share of one thread's time that the single loop must stay under on several, which wait for one another on a busy machine."""
+_LONG_STEP_S = 0.004
+"""A step of the single loop that takes so long is never slower on several threads."""
 _TRACING_S = 0.5
 """What tracing the passes of a network that is no chain of dense layers takes; seen 0.3 to 0.6 s."""
 _SLOWER = 1.05
@@ -60,13 +74,11 @@ def choose(work: Work, asked: Asked, measure: Measure, clock: Callable[[], float
         reason = f"{work.n_runs * work.n_steps:,} steps are too few to measure any"
         return unmeasured_fleet(work, asked, reason) if is_fleet else loop(reason)
     try:
-        single = measure(None, one, math.inf)
+        single = min(_loops(work, asked, measure), key=lambda timed: _weighed(fastest_loop(work, asked, timed)[0], timed))
         seconds, jobs = fastest_loop(work, asked, single)
         if not is_fleet and seconds < _LEAST_WORK_S:
-            return loop(f"it does the work in about {said(seconds)}, too little to measure a fleet", jobs)
-        # Of a network whose steps are long, a few runs are done sooner on several threads than in processes that have to be begun.
-        loops = [single, *(measure(None, threads, math.inf) for threads in asked.threads_of_fleet() if threads != one)]
-        single = min(loops, key=lambda timed: fastest_loop(work, asked, timed)[0])
+            why = f"it does the work in about {said(seconds)}, too little to measure a fleet"
+            return Way("single", None, single.threads, jobs, why)
         fleets = list(_fleets(work, asked, single, measure, clock))
     except Exception as error:  # noqa: BLE001  anything may come out of a user's network; training it says so in the right place
         reason = f"measuring ended with {type(error).__name__}: {error}".splitlines()[0]
@@ -82,6 +94,22 @@ def _why_no_fleet(work: Work, asked: Asked) -> str:
     if asked.n_fit(work) < 2:
         return f"two runs at once do not fit into memory, {asked.memory_bytes / 2**20:,.0f} MiB"
     return ""
+
+
+def _loops(work: Work, asked: Asked, measure: Measure) -> Iterator[Timed]:
+    """Measure the single loop on several threads and on one, unless nothing could then be gained by it.
+
+    Of a network whose steps are long, a few runs are done on several threads before further processes have begun.
+    """
+    for threads in reversed(asked.threads_of_fleet()):
+        timed = measure(None, threads, math.inf)
+        yield timed
+        if timed.step_s > _LONG_STEP_S and not could_gain_by_processes(work, asked, timed):
+            return
+
+
+def _weighed(seconds: float, timed: Timed) -> float:
+    return seconds if timed.threads == 1 else seconds / _LEAST_BY_THREADS
 
 
 def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Callable[[], float]) -> Iterator[Timed]:

@@ -151,6 +151,12 @@ def fastest_loop(work: Work, asked: Asked, single: Timed) -> tuple[float, int]:
     return min((single.seconds(work, jobs), jobs) for jobs in asked.jobs_for(single.threads, work))
 
 
+def could_gain_by_processes(work: Work, asked: Asked, single: Timed) -> bool:
+    """Whether the single loop could take less time than was measured on several threads if each core had a process of its own."""
+    here, most = single.seconds(work, 1), max(asked.jobs_for(1, work))
+    return _WORKER_S + here / most < here
+
+
 def decide(work: Work, asked: Asked, single: Timed, fleets: Sequence[Timed]) -> Way:
     """Choose by what was measured: a fleet where it is clearly faster than the single loop, or was asked for.
 
