@@ -57,12 +57,15 @@ def product_rates(n_runs: int) -> dict[str, float]:
     )
     tw, tx, td = map(torch.from_numpy, (w, x, d))
     h, g = torch.empty(len(w), BATCH), torch.empty_like(tw)
+    bw, bd, bh, bg = (each.view(n_runs, N_HIDDEN, -1) for each in (tw, td, h, g))
+    bx = tx.expand(n_runs, -1, -1)
     nh, ng = np.empty((len(w), BATCH), np.float32), np.empty_like(w)
     jw, jx, jd = map(jax.numpy.asarray, (w, x, d))
     forward, backward = jax.jit(lambda w, x: w @ x.T), jax.jit(lambda d, x: d @ x)
     flops = 2 * 2 * BATCH * N_IN * N_HIDDEN * n_runs
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "torch": (lambda: torch.mm(tw, tx.t(), out=h), lambda: torch.mm(td, tx, out=g)),
+        "torch, batched": (lambda: torch.bmm(bw, bx.transpose(1, 2), out=bh), lambda: torch.bmm(bd, bx, out=bg)),
         "numpy": (lambda: np.matmul(w, x.T, out=nh), lambda: np.matmul(d, x, out=ng)),
         "jax": (lambda: forward(jw, jx).block_until_ready(), lambda: backward(jd, jx).block_until_ready()),
     }
