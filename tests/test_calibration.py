@@ -69,7 +69,7 @@ def times(*run_steps: float, threads: int = 1) -> dict[tuple[int, int], float]:
         (Machine(fleets=times(200, 150, 40)), Work(20, 20_000, 20, 20), {"jobs": 2}, ("fleet", 16, 1, 2)),
         (Machine(fleets=times(420, 400, 380, 380)), LARGE, {"engine": "fleet"}, ("fleet", 16, 1, 2)),
         # Threads of one process against processes of one thread.
-        (Machine(fleets=times(200, 200, 200) | times(90, 90, 90, threads=2)), LARGE, {}, ("fleet", 4, 2, 1)),
+        (Machine(fleets=times(200, 200, 200) | times(90, 90, 90, threads=2)), LARGE, {}, ("fleet", 8, 2, 1)),
         (Machine(fleets=times(200, 200, 200) | times(150, 150, 150, threads=2)), LARGE, {}, ("fleet", 4, 1, 2)),
         (
             Machine(fleets=times(200, 200, 200) | times(90, 90, 90, threads=2)),
@@ -149,7 +149,7 @@ def test_several_threads_have_to_be_clearly_faster_than_one():
 def test_larger_fleets_are_not_measured_once_they_get_slower():
     machine = Machine(fleets=times(200, 150, 190, 10, 10, 10) | times(300, 320, threads=2))
     machine.choose()
-    assert machine.measured == [(None, 2), (None, 1), (4, 1), (8, 1), (16, 1), (8, 2)]
+    assert machine.measured == [(None, 2), (None, 1), (4, 1), (8, 1), (16, 1), (16, 2)]
 
 
 @given(st.floats(10, 1e5), st.floats(1, 1e5), st.integers(2, 500), st.integers(1, 20_000), st.integers(1, 64))
@@ -164,7 +164,7 @@ def test_measuring_takes_a_small_part_of_the_work_or_what_nobody_notices(loop, f
     # What a measurement will take is known only when it has been taken: the last may be longer than was expected of it.
     last = fleets[-1] * timing.TIMED_STEPS * fleet * MICRO if fleets else 0.0
     spent = machine.now - n_loops * timing.TIMED_STEPS * loop * MICRO
-    assert spent - last <= max(0.04 * whole, 0.2) + 1e-9
+    assert spent - last <= max(0.04 * whole, 0.3) + 1e-9
 
 
 @settings(max_examples=60)
@@ -333,7 +333,7 @@ def test_means_name_everything_that_was_chosen(monkeypatch):
     monkeypatch.setattr("shrinkwise.experiments.execution.means.choose", asked_for)
     keys = experiment.plan.runs()
     means = choose_means(experiment.recipe, experiment.dataset, keys, 40, engine="auto", threads=None, jobs=2, memory_bytes=10**6)
-    assert set(means) == {"engine", "fleet_size", "threads", "jobs", "device", "why"}
+    assert set(means) == {"engine", "fleet_size", "bytes_per_run", "threads", "jobs", "device", "why"}
     ((work, asked),) = seen
     # Three epochs of one, one and four batches of 64, each for as many runs.
     n_batches = [math.ceil(n / 64) for n in (40, 60, len(cut(experiment.dataset, keys[-1].condition, 0).y_train))]

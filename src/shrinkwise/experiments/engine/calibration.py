@@ -26,7 +26,7 @@ _MOST_SHARE = 0.04
 """Share of the whole work, done in the best way that is known so far, that measuring fleets may take."""
 _MOST_SHARE_OF_LOOPS = 0.1
 """Share of all steps that may be spent on timing the single loop: its threads and processes make it up to twice as fast."""
-_LEAST_BUDGET_S = 0.2
+_LEAST_BUDGET_S = 0.3
 """Seconds that it may take in any case: nobody notices them."""
 _LEAST_WORK_S = 2.0
 """Work that the single loop does in less is not worth measuring a fleet: what could be saved is not noticed."""
@@ -115,7 +115,7 @@ def _weighed(seconds: float, timed: Timed) -> float:
 def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Callable[[], float]) -> Iterator[Timed]:
     """Measure fleets of growing size, until they get slower or the budget is spent; each number of threads has its share of it.
 
-    More threads are tried from the best size on that was found with fewer.
+    On more threads fleets begin where each thread has as many runs as the best fleet had on fewer.
     """
     begun = clock()
     most = min(work.together, asked.n_fit(work))
@@ -124,7 +124,8 @@ def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Ca
     best, best_s = single, fastest_loop(work, asked, single)[0]
     for number, threads in enumerate(options, start=1):
         before = None
-        for size in [size for size in sizes if size >= (best.size or 0)]:
+        least = min((best.size or 0) * threads // best.threads, most)
+        for size in [size for size in sizes if size >= least]:
             # A run of a larger fleet is expected to take no longer than one of a smaller one.
             expected = before or best
             budget_s = max(_LEAST_BUDGET_S, _MOST_SHARE * best_s)
