@@ -126,12 +126,13 @@ def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Ca
         before = None
         least = min((best.size or 0) * threads // best.threads, most)
         for size in [size for size in sizes if size >= least]:
-            # A run of a larger fleet is expected to take no longer than one of a smaller one.
+            # A run is expected to take no longer in a larger fleet than in a smaller one, and half as long on twice the threads.
             expected = before or best
+            step_s = expected.run_step_s * (expected.threads / threads if expected.size else 1)
             budget_s = max(_LEAST_BUDGET_S, _MOST_SHARE * best_s)
             left_s = budget_s * number / len(options) - (clock() - begun)
             begin_s = REPEATS * (size * expected.run_begin_s + _TRACING_S * (work.is_traced and expected.size is None))
-            if begin_s + size * TIMED_STEPS * expected.run_step_s > left_s:
+            if begin_s + size * TIMED_STEPS * step_s > left_s:
                 break
             timed = measure(size, threads, left_s)
             yield timed
