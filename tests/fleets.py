@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from shrinkwise.experiments import data
-from shrinkwise.experiments.engine import Recipe, train_model
-from shrinkwise.experiments.engine.fleet import train_networks
+from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_model
+from shrinkwise.experiments.engine.fleet import fleet, train_networks
 from shrinkwise.experiments.engine.fleet.fleet import Run
+from shrinkwise.experiments.engine.fleet.training import Fleet
+from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, Record, RunKey, Variant
 
 DIGITS = data.digits(classes=range(5))
+EXACT, ROUNDED = 1e-10, 1e-5
+SGD = NamedOptimizer("sgd", lr=0.05)
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    "sgd with momentum": SGD,
+    "plain sgd": lambda groups: torch.optim.SGD(groups, lr=0.1),
+    "nesterov": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True),
+    "decoupled sgd": NamedOptimizer("sgd", lr=0.05, decay="decoupled"),
+    "adam": NamedOptimizer("adam", lr=1e-2),
+    "adamw": NamedOptimizer("adamw", lr=1e-2, decay="decoupled"),
+    "adam with betas": lambda groups: torch.optim.Adam(groups, lr=1e-2, betas=(0.8, 0.99), eps=1e-6),
+}
+
+
+class Doubled(MLPFactory):
+    """The reference network in float64."""
+
+    def __call__(self, variant: Variant) -> Any:
+        return super().__call__(variant).double()
+
+
+NETWORK = Doubled(64, (16, 12), 5)
+
+
+def recipe(model: Any = NETWORK, **changed: Any) -> Recipe:
+    """25 epochs of two steps."""
+    given: dict[str, Any] = {"optimizer": SGD, "epochs": 25, "batch_size": 64, "task": "classification", "n_outputs": 5}
+    return Recipe(model=model, **(given | changed))
 
 
 def runs_of(
@@ -82,3 +114,27 @@ def compare_records(one: Record, other: Record, one_example: float) -> None:
 
 def _relative(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm().clamp(min=1e-30))
+
+
+def held_against(recipe: Recipe, runs: Sequence[Run], part: Callable[[nn.Module], torch.Tensor]) -> float:
+    """Return the largest relative difference of a tensor, and of a part of the networks that might be lost in its tensor."""
+    together = {record.key: model for model, record in train_networks(recipe, runs)}
+    found = []
+    for split, key in runs:
+        its, own = together[key], train_model(recipe, split, key)[0]
+        assert its is not None
+        found += [largest_difference(its, own), _relative(part(its), part(own))]
+    return max(found)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Fleet]:
+    """Return a list that every fleet is put into as it is made."""
+    made: list[Fleet] = []
+
+    class Watched(Fleet):
+        def __init__(self, *args: Any, **rest: Any) -> None:
+            super().__init__(*args, **rest)
+            made.append(self)
+
+    monkeypatch.setattr(fleet, "Fleet", Watched)
+    return made

@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from shrinkwise.cli.main import main
+from shrinkwise.cli.output import say_means
 from shrinkwise.experiments.spec import Spec
 from shrinkwise.experiments.spec_tune import TuneSpec
 from shrinkwise.regularization.strength.schedules import Cosine, InEpochs, Linear
@@ -70,6 +71,51 @@ def test_the_engine_is_said_where_it_is_asked_for_and_kept_with_the_runs(capsys)
     assert "Trained by" not in err
 
 
+LINES = {
+    "compare": f"compare {QUICK} --l2 0,0.1",
+    "demo": f"demo {QUICK} --l2 0,0.1 --dropout 0 --label-noise 0",
+    "tune": f"tune {QUICK} --around 0.01 --budget 8 --layers 0",
+}
+
+
+@pytest.mark.parametrize("engine", ["single", "fleet", "auto"])
+@pytest.mark.parametrize("command", LINES)
+def test_by_what_runs_are_trained_is_said_before_they_are(command, engine, capsys):
+    code, out, err = shrinkwise(f"{LINES[command]} --engine {engine} --verbose --json", capsys)
+    assert code == 0, err
+    assert json.loads(out)["experiment"]
+    assert err.count("Trained by engine ") == 1
+    assert err.index("Trained by engine ") < err.index("Round 1" if command == "tune" else "runs done")
+    assert ", processes 1, device " in err
+    # And again, of what is kept.
+    code, _, again = shrinkwise(f"{LINES[command]} --engine auto --verbose --json", capsys)
+    assert code == 0
+    said = err[err.index("Trained by engine ") :].split(". ")[0]
+    assert said in again
+
+
+def test_a_function_is_trained_by_itself_and_says_so(capsys, in_an_empty_folder):
+    (in_an_empty_folder / "own_loss.py").write_text("def train(trial):\n    return (trial['l2'] - 0.1) ** 2 + 1\n")
+    code, out, err = shrinkwise("tune own_loss:train --budget 8 --seeds 2 --jobs 1 --verbose --json", capsys)
+    assert code == 0, err
+    assert err.index("Trained by engine function, threads 1, processes 1.") < err.index("Round 1")
+    assert "engine" not in json.loads(out)["experiment"]["settings"]
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("it was asked for", "Trained by engine fleet, processes 2: it was asked for.\n"),
+        ("it ended.", "Trained by engine fleet, processes 2: it ended.\n"),
+        ("l2 0.1 ... 0.9 run alone", "Trained by engine fleet, processes 2: l2 0.1 ... 0.9 run alone.\n"),
+        (None, "Trained by engine fleet, processes 2.\n"),
+    ],
+)
+def test_a_reason_is_said_as_it_is(why, said, capsys):
+    say_means({"engine": "fleet", "threads": None, "jobs": 2, "why": why})
+    assert capsys.readouterr().err == said
+
+
 def test_means_leave_the_demo_where_it_is(capsys, tmp_path, monkeypatch):
     small = {"epochs": 1, "seeds": 1, "hidden": "4", "l2": "0,0.1", "dropout": "0", "label_noise": "0"}
     monkeypatch.setattr("shrinkwise.cli.demo.DEMO", {"data": "digits", "classes": "0-1", **small})
@@ -103,6 +149,9 @@ def test_a_schedule_lasts_as_long_as_the_run(size):
         ("--engine flet", "engine is 'flet': it is none of the choices. Did you mean 'fleet'?"),
         ("--device gpu", "device is 'gpu': it is none of the choices."),
         ("--memory much", "memory is 'much': it is an amount of memory."),
+        ("--memory 4", "memory is '4': in bytes that is 4, in which nothing can be trained. Give it with its unit, such as '4GB'"),
+        ("--jobs 0", "jobs is '0':"),
+        ("--jobs many", "jobs is 'many': it should be a whole number."),
         ("--patience 0", "patience is '0':"),
         ("--patience soon", "patience is 'soon': it should be a whole number."),
         ("--schedule step", "schedule is 'step': it is none of the choices."),

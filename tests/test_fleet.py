@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,27 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fleets import compare_records, differences, runs_of
+from fleets import EXACT, NETWORK, OPTIMIZERS, ROUNDED, Doubled, compare_records, differences, recipe, runs_of
 from shrinkwise.errors import StackingWarning
-from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_fleet, train_one
+from shrinkwise.experiments.engine import NamedOptimizer, train_fleet, train_one
 from shrinkwise.experiments.engine.fleet import fleet, needs
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, RunKey, Status, Variant
 from shrinkwise.regularization.dropout import Dropout
 from shrinkwise.regularization.strength import schedules
-
-EXACT, ROUNDED = 1e-10, 1e-5
-SGD = NamedOptimizer("sgd", lr=0.05)
-
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
-    "sgd with momentum": SGD,
-    "plain sgd": lambda groups: torch.optim.SGD(groups, lr=0.1),
-    "nesterov": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True),
-    "decoupled sgd": NamedOptimizer("sgd", lr=0.05, decay="decoupled"),
-    "adam": NamedOptimizer("adam", lr=1e-2),
-    "adamw": NamedOptimizer("adamw", lr=1e-2, decay="decoupled"),
-    "adam with betas": lambda groups: torch.optim.Adam(groups, lr=1e-2, betas=(0.8, 0.99), eps=1e-6),
-}
 
 VARIANTS = {
     "l2": [Variant(l2=lam, dropout=0.0) for lam in (0.0, 0.01, 0.1)],
@@ -48,26 +34,10 @@ VARIANTS = {
 }
 
 
-class Doubled(MLPFactory):
-    """The reference network in float64."""
-
-    def __call__(self, variant: Variant) -> Any:
-        return super().__call__(variant).double()
-
-
 def smooth(variant: Variant) -> nn.Module:
     """A chain without kinks, in float32: rounding cannot flip a unit of it."""
     rate = float(variant.get("dropout", 0.0))
     return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), Dropout(rate), nn.Linear(16, 12), nn.Sigmoid(), nn.Linear(12, 5))
-
-
-NETWORK = Doubled(64, (16, 12), 5)
-
-
-def recipe(model: Any = NETWORK, **changed: Any) -> Recipe:
-    """25 epochs of two steps."""
-    given: dict[str, Any] = {"optimizer": SGD, "epochs": 25, "batch_size": 64, "task": "classification", "n_outputs": 5}
-    return Recipe(model=model, **(given | changed))
 
 
 @pytest.mark.parametrize("variants", VARIANTS.values(), ids=VARIANTS)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
+from shrinkwise.experiments.engine import metrics
 from shrinkwise.experiments.engine.metrics import summary
 
 
@@ -25,3 +26,10 @@ def test_f1_and_auc_are_those_of_scikit_learn(n_classes, n_rows, digits, seed):
         shares = outputs.softmax(1).numpy()
         scores, labels = (shares[:, 1], None) if n_classes == 2 else (shares, range(n_classes))
         assert found["auc"] == pytest.approx(roc_auc_score(wanted, scores, multi_class="ovr", labels=labels))
+
+
+@given(n=st.integers(2, 80), n_scores=st.integers(1, 4), seed=st.integers(0, 1000))
+def test_auc_counts_ties_half_where_nearly_all_are_tied(n, n_scores, seed):
+    rng = np.random.default_rng(seed)
+    scores, is_class = rng.integers(n_scores, size=n) / 3, rng.permutation(np.arange(n) < rng.integers(1, n))
+    assert metrics._auc(scores, is_class) == pytest.approx(roc_auc_score(is_class, scores), abs=1e-12)

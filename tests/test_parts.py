@@ -184,7 +184,7 @@ def test_a_new_plan_keeps_what_was_chosen_and_a_resume_goes_on_by_it(tmp_path):
         means = store.plan().means
         n_kept = 16 - len(store.missing(first.plan.runs()))
     assert 0 < n_kept < 17
-    assert (means["engine"], means["fleet_size"], means["threads"], means["jobs"], means["device"]) == ("fleet", 16, 1, 1, "cpu")
+    assert (means["engine"], means["fleet_size"], means["threads"], means["jobs"], means["device"]) == ("fleet", 16, 1, None, "cpu")
     assert "a fleet was asked for" in means["why"]
     again = small_experiment(engine="single", threads=2)
     assert len(again.run(tmp_path, jobs=1).records) == 16

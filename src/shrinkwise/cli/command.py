@@ -15,8 +15,8 @@ class Output(Settings):
     out: Text | None = Field(
         None, description="Folder for runs and report; a second call with the same folder goes on. runs/NAME if left out."
     )
-    jobs: Count | None = Field(None, description="Worker processes; one a core if left out.")
-    verbose: bool = Field(False, description="Say by what engine the runs were trained, and why by that one.")
+    jobs: Count | None = Field(None, description="Worker processes; what was measured to be best, or one a core, if left out.")
+    verbose: bool = Field(False, description="Say by what engine the runs are trained, and why by that one, before they are.")
     as_json: bool = Field(False, alias="json", description="Print one JSON document on standard output, and nothing else there.")
 
 

@@ -47,8 +47,6 @@ def run(settings: dict[str, Any], *, name: str = "") -> None:
     folder = Path(command.out).expanduser() if command.out else Path("runs") / name
     check_free(folder, experiment.dataset.name)
     with shown_progress(folder) as progress:
-        result = experiment.run(folder, jobs=command.jobs, progress=progress)
-    if command.verbose:
-        say_means(folder)
+        result = experiment.run(folder, jobs=command.jobs, progress=progress, on_means=say_means if command.verbose else None)
     print_answer(result, result.save(folder), as_json=command.as_json)
     say_reasons(result.records)

@@ -6,14 +6,13 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from shrinkwise.experiments.execution.store import Store, holds_store
 from shrinkwise.experiments.progress import progress_bar
 from shrinkwise.experiments.records import Record, Status
 
@@ -99,19 +98,13 @@ def print_answer(result: Result, page: Path | None, *, as_json: bool) -> None:
         note(f"Report: {page}")
 
 
-def say_means(folder: Path) -> None:
-    """Say on standard error by what the runs of a folder are trained, as its plan has it, and why by that."""
-    if not holds_store(folder):
-        return
-    with Store(folder) as store:
-        plan = store.plan()
-    if plan is not None:
-        means = plan.means
-        known = {"engine": means.get("engine"), "fleet size": means.get("fleet_size"), "threads": means.get("threads")}
-        known |= {"processes": means.get("jobs"), "device": means.get("device")}
-        said = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
-        why = means.get("why")
-        note(f"Trained by {said}{f': {why}' if why else ''}.".replace("..", "."))
+def say_means(means: Mapping[str, Any]) -> None:
+    """Say on standard error by what runs are trained, and why by that."""
+    known = {"engine": means.get("engine"), "fleet size": means.get("fleet_size"), "threads": means.get("threads")}
+    known |= {"processes": means.get("jobs"), "device": means.get("device")}
+    said = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
+    why = means.get("why")
+    note(f"Trained by {said}{f': {why}' if why else ''}".rstrip(".") + ".")
 
 
 def say_reasons(records: Sequence[Record]) -> None:

@@ -56,8 +56,6 @@ def tune(
         folder = Path(command.out).expanduser() if command.out else Path("runs") / f"{name}-tune-{tuning.short_name}"
         check_free(folder, tuning.data)
         tuned = _run(tuning, folder, command)
-        if command.verbose:
-            say_means(folder)
         page = tuned.save(folder)
     _print(tuned, page, command)
 
@@ -88,7 +86,8 @@ def _of_data(command: TuneCommand) -> Tuning:
 def _run(tuning: Tuning, folder: Path, command: Output) -> Tuned:
     note(tuning.cost_words)
     with shown_progress(folder, is_most=True) as progress:
-        return tuning.run(folder, jobs=command.jobs, progress=progress, on_step=_rounds())
+        on_means = say_means if command.verbose else None
+        return tuning.run(folder, jobs=command.jobs, progress=progress, on_step=_rounds(), on_means=on_means)
 
 
 def _rounds() -> Callable[[Step], None]:

@@ -79,10 +79,17 @@ def describe(recipe: Recipe, dataset: Dataset, made: Rehearsal, n_seeds: int, fu
 
 
 def by_means(study: Study, means: Mapping[str, Any]) -> Study:
-    """Return a study that says by the means of which plan its runs were trained; the single loop and the CPU go without saying."""
+    """Return a study that says by the means of which plan its runs were trained; the single loop and the CPU go without saying.
+
+    So does a number of processes that was not chosen with them. A user's function trains by means of its own: nothing is said.
+    """
+    if means["engine"] not in ("single", "fleet"):
+        return study
     found: dict[str, Any] = {"threads": means["threads"]}
     if means["engine"] == "fleet":
         found["engine"] = f"fleets of at most {means['fleet_size']} runs"
+    if means.get("jobs"):
+        found["processes"] = means["jobs"]
     if means.get("device", "cpu") != "cpu":
         found["device"] = means["device"]
     return replace(study, settings={**study.settings, **found})

@@ -16,7 +16,18 @@ from shrinkwise.experiments.data import Dataset, as_dataset
 from shrinkwise.experiments.describe import by_means, describe
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, metric_names
 from shrinkwise.experiments.engine.recipe import ModelFactory, OptimizerFactory
-from shrinkwise.experiments.execution import LocalLauncher, Plan, Store, Trainer, choose_means, execute, trainer_by
+from shrinkwise.experiments.execution import (
+    Chooser,
+    LocalLauncher,
+    OnMeans,
+    Plan,
+    Store,
+    Trainer,
+    choose_means,
+    execute,
+    fitted,
+    trainer_by,
+)
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.grid import check_comparable, read_base, read_conditions, read_rates, read_seeds, read_variants
 from shrinkwise.experiments.identity import models_identity, optimizer_identity, schedule_identity
@@ -140,16 +151,24 @@ class Experiment:
             device=read_device(device),
         )
 
-    def run(self, out: str | Path | None = None, *, jobs: int | None = None, progress: Progress | bool = True) -> Result:
+    def run(
+        self,
+        out: str | Path | None = None,
+        *,
+        jobs: int | None = None,
+        progress: Progress | bool = True,
+        on_means: OnMeans | None = None,
+    ) -> Result:
         """Train what is missing, and return everything.
 
         Args:
             out: Folder that keeps the plan and the records; a second call with the same folder goes on where the first one
                 stopped. None keeps nothing.
-            jobs: Worker processes; None takes what was measured to be best, or one a core. The records do not depend on it, but for
-                rounding where runs are trained together.
+            jobs: Worker processes of this call; None takes what was measured to be best, or one a core. The records do not depend
+                on it, but for rounding where runs are trained together.
             progress: True shows a bar on standard error where one can move (a terminal, a notebook), False nothing; a function is
                 called with the number of runs done and of all runs.
+            on_means: Called before training with what the runs are trained by, by name: engine, fleet_size, threads, jobs, why, ...
 
         Raises:
             SettingError: There are fewer than two variants.
@@ -161,7 +180,8 @@ class Experiment:
         study, plan = self.study, self.plan
 
         with Store(None if out is None else Path(out)) as store, shown(progress) as report:
-            records = execute(plan, self.trainer, store, launcher, report, partial(self.chosen_means, jobs=launcher.jobs))
+            chooser = Chooser(partial(self.chosen_means, jobs=launcher.jobs), partial(self.fitted, jobs=launcher.jobs), on_means)
+            records = execute(plan, self.trainer, store, launcher, report, chooser)
             kept = store.plan() or plan
         rates = own_rates(records, self.select) if self.rates else None
         return Result(study=by_means(study, kept.means), records=tuple(records), base=self.base, rates=rates)
@@ -221,6 +241,10 @@ class Experiment:
             jobs=jobs,
             memory_bytes=self.memory_bytes,
         )
+
+    def fitted(self, means: Mapping[str, Any], jobs: int | None) -> Mapping[str, Any]:
+        """Return the means of a plan as a call in so many processes takes them, within the memory that the experiment may have."""
+        return fitted(means, jobs=jobs, memory_bytes=self.memory_bytes)
 
     @cached_property
     def study(self) -> Study:

@@ -14,7 +14,9 @@ from shrinkwise.regularization.strength.schedules import ProportionalToLr, Sched
 
 ENGINES = ("auto", "single", "fleet")
 DEVICES = ("auto", "cpu", "cuda")
-_MEMORY = re.compile(r"([\d.]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_MEMORY = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:e\+?\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_LEAST_BYTES = 10**6
+"""Less than this holds no run: its unit was forgotten."""
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -42,18 +44,21 @@ def read_memory(memory: Any) -> int | None:
         memory: A number of bytes, or text with a unit.
 
     Raises:
-        SettingError: It is no amount of memory.
+        SettingError: It is no amount of memory, or one in which nothing can be trained.
 
-    >>> read_memory("4GB"), read_memory("1.5 GiB"), read_memory(10**9), read_memory(None)
+    >>> read_memory("4GB"), read_memory("1.5 GiB"), read_memory("1e9"), read_memory(None)
     (4000000000, 1610612736, 1000000000, None)
     """
     if memory is None:
         return None
     number = scalar(memory)
-    if isinstance(memory, str) and (found := _MEMORY.fullmatch(memory.strip())) and found[1].count(".") < 2 and found[1] != ".":
+    if isinstance(memory, str) and (found := _MEMORY.fullmatch(memory.strip())):
         number = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
     if number is None or not 1 <= number < float("inf"):
         raise SettingError(f"memory is {memory!r}", "it is an amount of memory", "give a number of bytes, or such as '4GB'")
+    if number < _LEAST_BYTES:
+        cause = f"in bytes that is {number:,.0f}, in which nothing can be trained"
+        raise SettingError(f"memory is {memory!r}", cause, "give it with its unit, such as '4GB': a plain number counts bytes")
     return int(number)
 
 

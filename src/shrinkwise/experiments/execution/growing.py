@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from shrinkwise.errors import ShrinkwiseError, TrainingError, WorkerError
+from shrinkwise.experiments.execution.chooser import AS_PLANNED, Chooser
 from shrinkwise.experiments.execution.launch import Launch, Launcher, Train
-from shrinkwise.experiments.execution.means import Choose
 from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.execution.store import Store, check_writable, holds_store
@@ -32,7 +31,7 @@ class Growing:
 
     Args:
         plan: What makes it this experiment.
-        make_train: Gives what trains by the means of a plan: the one that is kept, where there is one.
+        make_train: Gives what trains by the means of a plan: the one that is kept, where there is one, fitted to this call.
         folder: Where records are kept; None keeps them in memory.
         launcher: In which processes they are trained.
         n_all: The most runs that will be asked for.
@@ -40,7 +39,7 @@ class Growing:
         settle: Called with the records of every batch, and of the first two seeds before any is written; gives what is returned of
             them.
         progress: Called with the number of runs done and of all runs.
-        choose: Chooses the means of a new plan when its first runs are asked for; it has its own if left out.
+        chooser: Chooses the means of a new plan when its first runs are asked for, and fits those of any to this call.
     """
 
     def __init__(  # noqa: PLR0913  each is one thing in which a search, a comparison and their subjects differ
@@ -54,17 +53,18 @@ class Growing:
         check: Callable[[Record], None] | None = None,
         settle: Callable[[Sequence[Record]], list[Record]] = list,
         progress: Progress | None = None,
-        choose: Choose | None = None,
+        chooser: Chooser = AS_PLANNED,
     ) -> None:
         self.records: dict[RunKey, Record] = {}
         self._plan, self._make_train, self._folder = plan, make_train, folder
         self._launcher, self._n_all, self._progress = launcher, n_all, progress
-        self._check, self._settle, self._choose = check, settle, choose
+        self._check, self._settle, self._chooser = check, settle, chooser
         self._held: list[Record] = []
         self._open = ExitStack()
         self._store: Store | None = None
         self._launch: Launch | None = None
         self._kept, self._is_decided = plan, False
+        self._fitted: Plan | None = None
 
     def __enter__(self) -> Self:
         if self._folder is not None and not holds_store(self._folder):
@@ -101,6 +101,8 @@ class Growing:
         self._report()
         if missing:
             self._decide(missing)
+        if self._is_decided and self._fitted is None:
+            self._fitted = self._chooser.fitted(self._kept)
         seeds = list(dict.fromkeys(key.seed for key in missing))[:_TRIED_SEEDS]
         first = [key for key in missing if key.seed in seeds] if self._store is None else []
         for batch in (first, [key for key in missing if key not in first]):
@@ -110,6 +112,11 @@ class Growing:
         settled = self._settle([self.records[key] for key in keys])
         self._write()
         return settled
+
+    @property
+    def means(self) -> Mapping[str, Any]:
+        """By what its plan has the runs trained: as it is kept, or was chosen, or, before the first run, was given."""
+        return self._kept.means
 
     def _train(self, keys: Sequence[RunKey]) -> None:
         """Train runs; those of the first two seeds are settled by themselves, so that a kill loses no more than them."""
@@ -130,7 +137,7 @@ class Growing:
         if self._launch is None:
             if self._store is not None:
                 self._store.check_versions(self._plan)
-            session = self._launcher.session(self._make_train(self._kept), self._n_all)
+            session = self._launcher.session(self._make_train(self._fitted or self._kept), self._n_all)
             self._launch = self._open.enter_context(session)
         return self._launch
 
@@ -159,8 +166,7 @@ class Growing:
         """Settle by what is trained before the first runs are, unless a plan that is kept has settled it."""
         if self._is_decided:
             return
-        if self._choose:
-            self._kept = replace(self._plan, means={**self._plan.means, **self._choose(keys, self._n_all)})
+        self._kept = self._chooser.new(self._plan, keys, self._n_all)
         self._is_decided = True
         if self._store is not None:
             self._claim(self._store)

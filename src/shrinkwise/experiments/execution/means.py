@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +23,6 @@ from shrinkwise.experiments.engine.ways import SIZES, SIZES_ON_GPU, Asked, Way, 
 from shrinkwise.experiments.execution.launch import n_cores
 from shrinkwise.experiments.execution.trainer import Trainer
 from shrinkwise.experiments.records import Condition, RunKey, Variant
-
-Choose = Callable[[Sequence[RunKey], int], Mapping[str, Any]]
-"""Gives the means of a new plan: of the runs that are asked for at once, and the number of runs in all."""
 
 _MOST_VARIANTS = 8
 """Variants that are asked whether they can be stacked: with none of these, none of many."""
@@ -53,11 +50,11 @@ def choose_means(
         n_all: Number of runs in all.
         engine: ``auto``, ``single`` or ``fleet``.
         threads: Threads of a process, or None.
-        jobs: Number of processes, or None.
+        jobs: Number of processes of this call, or None. It is heeded, and not returned: another call may have another.
         memory_bytes: The most memory that training may take; None for half of what is free.
     """
     if engine == "single":
-        return _named(Way("single", None, threads or 1, jobs, "it was asked for"), recipe)
+        return _named(Way("single", None, threads or 1, None, "it was asked for"), recipe)
     is_on_gpu = recipe.device == "cuda"
     cores = 1 if is_on_gpu else n_cores()
     asked = Asked(
@@ -70,7 +67,8 @@ def choose_means(
         sizes=SIZES_ON_GPU if is_on_gpu else SIZES,
         are_threads_quick=cores > 1 and threads is None and are_threads_quick(cores),
     )
-    return _named(_way(recipe, dataset, keys, n_all, asked), recipe)
+    way, bytes_per_run = _way(recipe, dataset, keys, n_all, asked)
+    return _named(replace(way, jobs=None) if jobs else way, recipe, bytes_per_run)
 
 
 def trainer_by(means: Mapping[str, Any], recipe: Recipe, dataset: Dataset) -> Trainer:
@@ -90,10 +88,11 @@ def trainer_by(means: Mapping[str, Any], recipe: Recipe, dataset: Dataset) -> Tr
     return Trainer(replace(recipe, threads=means["threads"], device=device), dataset, size, means.get("jobs"))
 
 
-def _named(way: Way, recipe: Recipe) -> dict[str, Any]:
+def _named(way: Way, recipe: Recipe, bytes_per_run: int | None = None) -> dict[str, Any]:
     return {
         "engine": way.engine,
         "fleet_size": way.size,
+        "bytes_per_run": bytes_per_run if way.engine == "fleet" else None,
         "threads": way.threads,
         "jobs": way.jobs,
         "device": recipe.device,
@@ -101,7 +100,8 @@ def _named(way: Way, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _way(recipe: Recipe, dataset: Dataset, keys: Sequence[RunKey], n_all: int, asked: Asked) -> Way:
+def _way(recipe: Recipe, dataset: Dataset, keys: Sequence[RunKey], n_all: int, asked: Asked) -> tuple[Way, int]:
+    """Return the way that is taken, and the memory that a run takes in a fleet, in bytes."""
     (train_size, _), *_ = Counter(key.condition.train_size for key in keys).most_common(1)
     # Those of one seed follow one another in a fleet, as in the parts that will be trained.
     stack = sorted((key for key in keys if key.condition.train_size == train_size), key=lambda key: key.seed)
@@ -114,7 +114,7 @@ def _way(recipe: Recipe, dataset: Dataset, keys: Sequence[RunKey], n_all: int, a
         together=len(stack),
         **_stacking(recipe, split, stack),
     )
-    return choose(work, asked, Stopwatch(recipe, split, stack))
+    return choose(work, asked, Stopwatch(recipe, split, stack)), work.bytes_per_run
 
 
 def _mean_steps(recipe: Recipe, keys: Sequence[RunKey], splits: Mapping[Condition, Split]) -> int:

@@ -21,7 +21,7 @@ class Plan:
         seeds: Seeds; each is paired over the variants of a condition.
         settings: What makes it this experiment, as JSON values by name: fingerprints of data, model and optimiser, epochs, unit.
         means: By what it is trained, likewise: engine, size of a fleet, threads, device, why, versions. A resume goes on by those
-            of the plan that is kept; only the number of processes may be another.
+            of the plan that is kept; only the number of processes may be another, and fleets smaller.
         is_open: Whether its runs become known one after another, as a search goes; variants, conditions and seeds are empty then.
     """
 

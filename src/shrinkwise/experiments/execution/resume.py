@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
+from shrinkwise.experiments.execution.chooser import AS_PLANNED, Chooser
 from shrinkwise.experiments.execution.launch import Launcher, Train
-from shrinkwise.experiments.execution.means import Choose
 from shrinkwise.experiments.execution.plan import Plan
 from shrinkwise.experiments.execution.store import Store
 from shrinkwise.experiments.records import Record
@@ -21,7 +20,7 @@ def execute(
     store: Store,
     launcher: Launcher,
     progress: Progress | None = None,
-    choose: Choose | None = None,
+    chooser: Chooser = AS_PLANNED,
 ) -> list[Record]:
     """Train the runs of ``plan`` that ``store`` lacks, keep each record as it comes, and return all in the plan's order.
 
@@ -29,25 +28,26 @@ def execute(
 
     Args:
         plan: What is to be trained.
-        make_train: Gives what trains by the means of a plan: the one that is kept, where there is one.
+        make_train: Gives what trains by the means of a plan: the one that is kept, where there is one, fitted to this call.
         store: Where records are kept.
         launcher: In which processes they are trained.
         progress: Called with the number of runs done and of all runs.
-        choose: Chooses the means of a new plan; it has its own if left out.
+        chooser: Chooses the means of a new plan, and fits those of any to this call.
 
     Raises:
         StoreError: The store belongs to another experiment.
         WorkerError: A process that trained died.
     """
     keys = plan.runs()
-    if choose and store.plan() is None:
-        plan = replace(plan, means={**plan.means, **choose(keys, len(keys))})
+    if store.plan() is None:
+        plan = chooser.new(plan, keys, len(keys))
     plan = store.claim(plan)
     missing = store.missing(keys)
     n_all = len(keys)
     n_done = n_all - len(missing)
     if progress:
         progress(n_done, n_all)
+    plan = chooser.fitted(plan)
     for record in launcher.launch(make_train(plan), missing) if missing else ():
         store.append(record)
         n_done += 1

@@ -23,7 +23,7 @@ class Trainer:
     Attributes:
         recipe: How to train.
         dataset: Where rows come from.
-        size: The most runs of a fleet; None trains one after another in the single loop.
+        size: The most runs of a fleet, in each of ``jobs`` processes; None trains one after another in the single loop.
         jobs: In how many processes that is best done; None for one a core.
     """
 
@@ -37,9 +37,7 @@ class Trainer:
         """Cut runs into the fleets that are trained together; in the single loop each is for itself."""
         if self.size is None:
             return [[key] for key in keys]
-        # A plan's size is one for its number of processes: more of them have smaller fleets, so that all take no more memory.
-        crowd = max(1, jobs // self.jobs) if self.jobs else 1
-        return cut_into_parts(keys, max(1, self.size // crowd), jobs)
+        return cut_into_parts(keys, self.size, jobs)
 
     def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
         """Yield the record of every run of a part.

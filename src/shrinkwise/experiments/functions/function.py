@@ -77,6 +77,10 @@ class FunctionSubject:
         """Return by what its runs are trained: there is nothing to choose."""
         return self.plan().means
 
+    def fitted(self, means: Mapping[str, Any], jobs: int | None) -> Mapping[str, Any]:
+        """Return the means of a plan with the number of processes, where it was asked for."""
+        return {**means, "jobs": jobs}
+
     def check(self, record: Record) -> None:
         """Make sure that a run gave something that can be judged.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from shrinkwise.experiments.describe import by_means
 from shrinkwise.experiments.execution import Growing
 from shrinkwise.experiments.records import Record, RunKey, Status, short
 from shrinkwise.experiments.result import Result
@@ -38,7 +39,7 @@ def confirm_choice(tuned: Tuned, subject: Subject, space: Space, growing: Growin
         return tuned.noted(NOTHING_TO_CONFIRM)
     keys = [RunKey(variant, subject.condition, seed) for seed in seeds for variant in (base, choice.variant)]
     records = growing(keys)
-    study = subject.study(len(seeds))
+    study = by_means(subject.study(len(seeds)), growing.means)
     result = Result(study=study, records=tuple(records), base=base, maximize=subject.maximize)
     cost = cost_of([tuned.objective.see(record) for record in records])
     tuned = replace(tuned, confirmation=result, confirmation_cost=cost).noted(*_failed(records))

@@ -77,6 +77,10 @@ class Subject(Protocol):
         """Choose by what runs are trained that are asked for at once, of ``n_all`` in all."""
         ...
 
+    def fitted(self, means: Mapping[str, Any], jobs: int | None) -> Mapping[str, Any]:
+        """Return the means of a plan as a call in so many processes takes them."""
+        ...
+
     def check(self, record: Record) -> None:
         """Look at the first run that ended well, before anything is kept, and refuse what cannot be judged."""
         ...
@@ -170,6 +174,10 @@ class ExperimentSubject:
     def means(self, keys: Sequence[RunKey], n_all: int, jobs: int | None) -> Mapping[str, Any]:
         """Choose by what runs are trained that are asked for at once, of ``n_all`` in all."""
         return self.experiment.chosen_means(keys, n_all, jobs)
+
+    def fitted(self, means: Mapping[str, Any], jobs: int | None) -> Mapping[str, Any]:
+        """Return the means of a plan as a call in so many processes takes them."""
+        return self.experiment.fitted(means, jobs)
 
     def check(self, record: Record) -> None:
         """Do nothing: the rehearsal has looked."""

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from shrinkwise.errors import SettingError
-from shrinkwise.experiments.execution import Growing, LocalLauncher
+from shrinkwise.experiments.describe import by_means
+from shrinkwise.experiments.execution import Chooser, Growing, LocalLauncher, OnMeans
 from shrinkwise.experiments.execution.resume import Progress
 from shrinkwise.experiments.experiment import Experiment
 from shrinkwise.experiments.functions.function import FunctionSubject
@@ -260,6 +261,7 @@ class Tuning:
         jobs: int | None = None,
         progress: Progress | bool = True,
         on_step: OnStep | None = None,
+        on_means: OnMeans | None = None,
     ) -> Tuned:
         """Train what is missing, choose, confirm where that was asked for, and look at the layers of the choice.
 
@@ -268,6 +270,7 @@ class Tuning:
             jobs: Worker processes; None takes one a core.
             progress: As :func:`tune` takes it.
             on_step: Called after each round of a search.
+            on_means: As :meth:`Experiment.run` takes it.
 
         Raises:
             TrainingError: A function returns nothing that can be judged, or no run ended well.
@@ -286,7 +289,7 @@ class Tuning:
                 check=subject.check,
                 settle=subject.settle,
                 progress=report,
-                choose=partial(subject.means, jobs=launcher.jobs),
+                chooser=Chooser(partial(subject.means, jobs=launcher.jobs), partial(subject.fitted, jobs=launcher.jobs), on_means),
             ) as growing,
         ):
             space = subject.layered(self.space)
@@ -330,7 +333,7 @@ class Tuning:
             is_higher_better=objective.is_higher_better,
         )
         runs = tuple(records.values())
-        study = subject.study(choice.cost.seeds)
+        study = by_means(subject.study(choice.cost.seeds), growing.means)
         found = Tuned(subject.finished(choice), study, runs, objective, layers=subject.told((), choice))
         return found.noted(*stops(runs))
 
