@@ -81,6 +81,8 @@ def test_rows_are_evaluated_in_pieces_that_leave_no_trace(name, n_rows, monkeypa
     plan = plan_of(NETWORKS[name], double=True, epochs=2)
     variants = [Variant(l2=0.0), Variant(l2=0.1)]
     runs = pairs(lambda seed: _of_rows(in_double(seed), n_rows), variants, [0, 1])
+    # Passes of any module have pieces of their own, of 64 rows at least.
+    monkeypatch.setattr(probe, "_BYTES_AT_ONCE", 1)
     in_pieces = _outcomes(plan, runs)
     for module in (single, passes):
         monkeypatch.setattr(module, "EVALUATION_ROWS", 10**6)
@@ -88,7 +90,7 @@ def test_rows_are_evaluated_in_pieces_that_leave_no_trace(name, n_rows, monkeypa
     for found, wanted in zip(in_pieces, _outcomes(plan, runs), strict=True):
         assert found.keys() == wanted.keys()
         for place, values in wanted.items():
-            assert found[place] == pytest.approx(values, rel=1e-12), place
+            assert found[place] == pytest.approx(values, rel=1e-9), place
 
 
 def _of_rows(split: Split, n_rows: int) -> Split:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from shrinkwise.errors import ShrinkwiseError, StackingWarning
+from shrinkwise.errors import ShrinkwiseError, ShrinkwiseWarning, StackingWarning
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.fleet.dense.chain import Dense
 from shrinkwise.experiments.engine.fleet.dense.inputs import Inputs, told_apart
@@ -129,7 +129,7 @@ def _tried(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple
         return _train_stack(recipe, stack, keep)
     except ShrinkwiseError:
         raise
-    except StackingWarning:  # where warnings are errors
+    except ShrinkwiseWarning:  # where warnings are errors
         raise
     except Exception as error:  # noqa: BLE001  memory may run out, and anything may come out of a user's code
         said = f"{type(error).__name__}: {error}".splitlines()[0]
