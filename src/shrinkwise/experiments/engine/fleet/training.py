@@ -105,7 +105,7 @@ class Fleet:
         improved = [i for i, best in enumerate(is_best) if best]
         self.stack.keep_best(improved, state)
         if len(self._best_val) == 0:
-            self._best_val = self._val.clone()
+            self._best_val = self._val
         self._best_val[improved] = self._val[improved]
 
     def _outcomes(self, runs: Sequence[int]) -> dict[int, tuple[Outcome, Outcome]]:

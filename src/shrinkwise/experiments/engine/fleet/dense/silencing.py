@@ -100,13 +100,11 @@ class Silencing:
         """Go to the ``i``-th step of the chunk."""
         self._step = self._first + i
 
-    def silence_(self, number: int, out: Tensor) -> bool:
-        """Multiply what a hidden layer gave, ``(run, unit, row)``, with its masks in place, and say whether there were any."""
-        parts = self._parts(number, out)
-        for part, mask in parts:
+    def silence_(self, number: int, out: Tensor) -> None:
+        """Multiply what a hidden layer gave, ``(run, unit, row)``, with its masks in place."""
+        for part, mask in self._parts(number, out):
             for of_part in part.outs:
                 of_part.mul_(mask)
-        return bool(parts)
 
     def silence_slope_(self, number: int, out: Tensor, slope: Tensor) -> None:
         """Multiply the gradient at what a hidden layer handed on with what its form of dropout puts there in the backward pass."""

@@ -79,14 +79,7 @@ class VmappedPasses:
         update.move_all()
 
     def outputs(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
-        """Return what networks give in eval mode.
-
-        Args:
-            state: Weights of some runs.
-            parts: Rows, ``(row, ...)``, and how many consecutive runs see them; as many rows in each.
-
-        Returns:
-            Outputs, shape ``(run, row, n_outputs)``.
+        """Return outputs in eval mode, shape ``(run, row, n_outputs)``.
 
         Raises:
             ModelError: The networks give another shape.
