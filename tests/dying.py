@@ -26,7 +26,7 @@ def append_for_ever(folder: Path) -> None:
         (folder / f"ready-{os.getpid()}").touch()
         while True:
             for record in records:
-                store.append(record)
+                store.append([record])
 
 
 def run_small_and_die(folder: Path, moment: str, n_before: int) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from fleet_nets import N_CLASSES, N_FEATURES
+from fleets import train_networks
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_model
-from shrinkwise.experiments.engine.fleet import train_networks
 from shrinkwise.experiments.engine.fleet.modules.structure import trained_names
 from shrinkwise.experiments.engine.live import prepare
 from shrinkwise.experiments.records import Condition, RunKey, Variant

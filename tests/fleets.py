@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch import nn
 
 from shrinkwise.experiments import data
 from shrinkwise.experiments.engine import NamedOptimizer, Recipe, train_model
-from shrinkwise.experiments.engine.fleet import fleet, train_networks
-from shrinkwise.experiments.engine.fleet.fleet import Run
+from shrinkwise.experiments.engine.fleet import fleet, train_together
+from shrinkwise.experiments.engine.fleet.fleet import Run, Trained
 from shrinkwise.experiments.engine.fleet.training import Fleet
 from shrinkwise.experiments.models import MLPFactory
 from shrinkwise.experiments.records import Condition, Record, RunKey, Variant
@@ -72,6 +72,11 @@ def as_dtype(split: data.Split, dtype: type) -> data.Split:
     return dataclasses.replace(
         split, x_train=split.x_train.astype(dtype), x_val=split.x_val.astype(dtype), x_test=split.x_test.astype(dtype)
     )
+
+
+def train_networks(recipe: Recipe, runs: Sequence[Run], size: int | None = None) -> Iterator[Trained]:
+    """Train runs in fleets, and yield the network and the record of each."""
+    return (trained for ended in train_together(recipe, runs, size) for trained in ended)
 
 
 def differences(recipe: Recipe, runs: Sequence[Run], size: int | None = None) -> list[float]:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_every_launcher_yields_every_record_once(jobs, uninterrupted):
     experiment = small_experiment()
     keys = experiment.plan.runs()[:6]
     expected = fingerprints(uninterrupted)
-    found = fingerprints(LocalLauncher(jobs).launch(train(experiment), keys))
+    found = fingerprints(chain.from_iterable(LocalLauncher(jobs).launch(train(experiment), keys)))
     assert found == {key: expected[key] for key in keys}
 
 
@@ -89,7 +90,7 @@ def test_a_store_keeps_what_it_was_given(in_memory, tmp_path, uninterrupted):
         store.claim(plan)
         assert store.missing(plan.runs()) == plan.runs()
         for record in reversed(uninterrupted):
-            store.append(record)
+            store.append([record])
         assert store.missing(plan.runs()) == []
         assert [record.key for record in store.records(plan.runs())] == plan.runs()
         assert fingerprints(store.records(plan.runs())) == fingerprints(uninterrupted)
@@ -177,7 +178,7 @@ def test_other_versions_may_show_a_finished_experiment_and_not_finish_one(tmp_pa
         with pytest.raises(StoreError, match=r"begun with torch .* you have torch 99\.0"):
             store.claim(newer)
         for record in uninterrupted:
-            store.append(record)
+            store.append([record])
         assert store.claim(newer).means == plan.means
 
 
@@ -213,7 +214,7 @@ def test_many_runs_are_asked_for_a_few_at_once(uninterrupted, monkeypatch):
     monkeypatch.setattr("shrinkwise.experiments.execution.store._MOST_NAMES", 2)
     with Store(None) as store:
         for record in uninterrupted:
-            store.append(record)
+            store.append([record])
         asked = [record.key for record in reversed(uninterrupted[1:])]
         found = store.records([*asked, *asked[:1]])
     assert [record.key for record in found] == [*asked, *asked[:1]]

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from fleets import EXACT, OPTIMIZERS, differences, largest_difference, recipe, runs_of, watched
+from fleets import EXACT, OPTIMIZERS, differences, largest_difference, recipe, runs_of, train_networks, watched
 from shrinkwise.errors import ShrinkwiseWarning
 from shrinkwise.experiments.engine import Recipe
-from shrinkwise.experiments.engine.fleet import descent, train_networks, updates
+from shrinkwise.experiments.engine.fleet import descent, updates
 from shrinkwise.experiments.engine.fleet.fleet import Run
 from shrinkwise.experiments.records import RunKey, Variant
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from fleets import EXACT, NETWORK, OPTIMIZERS, compare_records, held_against, recipe, runs_of, watched
+from fleets import EXACT, NETWORK, OPTIMIZERS, compare_records, held_against, recipe, runs_of, train_networks, watched
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine import train_model
-from shrinkwise.experiments.engine.fleet import train_networks
 from shrinkwise.experiments.engine.fleet.fleet import Run
 from shrinkwise.experiments.engine.fleet.stack import REST
 from shrinkwise.experiments.records import Status, Variant

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def uninterrupted():
 def test_every_record_of_every_part_comes_once(jobs, uninterrupted, tmp_path):
     experiment = small_experiment()
     train = in_parts(experiment, 3, log=tmp_path / "log")
-    found = list(LocalLauncher(jobs).launch(train, experiment.plan.runs()))
+    found = list(chain.from_iterable(LocalLauncher(jobs).launch(train, experiment.plan.runs())))
     assert len(found) == 16
     assert fingerprints(found) == fingerprints(uninterrupted)
     assert max(map(int, (tmp_path / "log").read_text().split())) == 3
@@ -162,7 +163,8 @@ def fleets(experiment, **means):
 
 def test_a_fleet_gives_the_records_of_the_single_loop_to_rounding(uninterrupted):
     experiment = small_experiment()
-    found = {record.key: record for record in LocalLauncher(1).launch(fleets(experiment), experiment.plan.runs())}
+    launched = LocalLauncher(1).launch(fleets(experiment), experiment.plan.runs())
+    found = {record.key: record for record in chain.from_iterable(launched)}
     assert len(found) == 16
     for record in uninterrupted:
         mine = found[record.key]
@@ -262,7 +264,7 @@ def test_strengths_by_layer_are_trained_apart_and_under_their_own_names():
     ]
     train = _LayeredTrainer(plain, layered)
     assert [[key.variant[STRENGTHS] for key in part] for part in train.parts(keys, 1)] == [[ONE, ONE], [BY_LAYER, BY_LAYER]]
-    records = list(LocalLauncher(1).launch(train, keys))
+    records = list(chain.from_iterable(LocalLauncher(1).launch(train, keys)))
     assert sorted(keys.index(record.key) for record in records) == [0, 1, 2, 3]
     norms = {record.key: record.weight_norm() for record in records}
     assert all(norms[keys[0]] != norms[key] for key in keys[1:])

@@ -57,7 +57,7 @@ def isolated_rng(*parts: str | int) -> Iterator[None]:
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():
-        torch.manual_seed(derive(*parts))
+        _seed_torch(derive(*parts))
         random.seed(derive(*parts))
         np.random.seed(derive(*parts) % 2**32)  # noqa: NPY002
         try:
@@ -65,6 +65,15 @@ def isolated_rng(*parts: str | int) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _seed_torch(seed: int) -> None:
+    accelerator = getattr(torch, "accelerator", None)
+    if accelerator is None or accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        # Where there is no other device, that would note the seed, with a traceback, for one that may yet come: again and again.
+        torch.default_generator.manual_seed(seed)
 
 
 def mask_key(seed: int, step: int, layer: int) -> int:

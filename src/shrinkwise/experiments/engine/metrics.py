@@ -45,10 +45,15 @@ def constant_loss(task: str, targets: Tensor) -> float:
 
 def per_row(task: str, outputs: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
     """Return the metrics that are means over rows, row by row, each of shape ``(n,)``."""
-    rows = {"loss": criterion(task, outputs, targets).cpu().numpy()}
-    if task == "classification":
-        rows["accuracy"] = (likeliest(outputs) == targets).cpu().numpy()
-    return rows
+    if task == "regression":
+        return {"loss": criterion(task, outputs, targets).cpu().numpy()}
+    loss = F.cross_entropy(_classes_first(outputs).unsqueeze(0), targets.unsqueeze(0), reduction="none")[0]
+    return {"loss": loss.cpu().numpy(), "accuracy": (likeliest(outputs) == targets).cpu().numpy()}
+
+
+def _classes_first(outputs: Tensor) -> Tensor:
+    """Return logits as ``(n_classes, n)``: to go over all rows of a class at once takes a fraction of the time of the reverse."""
+    return outputs.t().contiguous()
 
 
 def likeliest(outputs: Tensor) -> Tensor:
@@ -88,8 +93,8 @@ def _classification(outputs: Tensor, targets: Tensor, rows: Mapping[str, np.ndar
     metrics = means(rows)
     wanted, n_classes = targets.numpy(), outputs.shape[1]
     metrics["f1"] = _macro_f1(wanted, likeliest(outputs).numpy(), n_classes)
-    if len(np.unique(wanted)) == n_classes:
-        metrics["auc"] = _macro_auc(wanted, outputs.double().softmax(1).numpy())
+    if np.bincount(wanted, minlength=n_classes).all():
+        metrics["auc"] = _macro_auc(wanted, _classes_first(outputs).double().softmax(0).numpy())
     return metrics
 
 
@@ -108,8 +113,8 @@ def _macro_auc(wanted: np.ndarray, shares: np.ndarray) -> float:
     small part of the work of drawing a curve, or of ranking all rows, which would take longer than training a small network. Of
     two classes only the second is looked at.
     """
-    n_classes = shares.shape[1]
-    return float(np.mean([_auc(shares[:, k], wanted == k) for k in range(n_classes == 2, n_classes)]))
+    n_classes = len(shares)
+    return float(np.mean([_auc(shares[k], wanted == k) for k in range(n_classes == 2, n_classes)]))
 
 
 def _auc(scores: np.ndarray, is_class: np.ndarray) -> float:

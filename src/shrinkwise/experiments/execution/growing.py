@@ -120,9 +120,11 @@ class Growing:
 
     def _train(self, keys: Sequence[RunKey]) -> None:
         """Train runs; those of the first two seeds are settled by themselves, so that a kill loses no more than them."""
-        for record in self._launched()(keys):
-            self._keep(record)
-            self._report()
+        for records in self._launched()(keys):
+            n_done = len(self.records)
+            self._keep(records)
+            for n in range(n_done, len(self.records)):
+                self._report(n + 1)
         if self._store is None and self._is_good():
             self._settle([self.records[key] for key in keys])
             self._write()
@@ -141,11 +143,12 @@ class Growing:
             self._launch = self._open.enter_context(session)
         return self._launch
 
-    def _keep(self, record: Record) -> None:
-        if record.status is Status.DONE and self._check and not self._is_good():
-            self._check(record)
-        self.records[record.key] = record
-        self._held.append(record)
+    def _keep(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.status is Status.DONE and self._check and not self._is_good():
+                self._check(record)
+            self.records[record.key] = record
+            self._held.append(record)
         if self._store is not None:
             self._write()
 
@@ -156,8 +159,8 @@ class Growing:
         if self._store is None:
             self._store = self._open.enter_context(Store(self._folder))
             self._claim(self._store)
-        while self._held:
-            self._store.append(self._held.pop(0))
+        self._store.append(self._held)
+        self._held = []
 
     def _is_good(self) -> bool:
         return any(record.status is Status.DONE for record in self.records.values())
@@ -175,9 +178,9 @@ class Growing:
         self._kept = store.claim(self._kept)
         self._is_decided = True
 
-    def _report(self) -> None:
+    def _report(self, n_done: int | None = None) -> None:
         if self._progress:
-            self._progress(len(self.records), max(self._n_all, len(self.records)))
+            self._progress(n_done or len(self.records), max(self._n_all, len(self.records)))
 
     def _refuse_failures(self) -> None:
         records = list(self.records.values())

@@ -37,8 +37,8 @@ class Train(Protocol):
         """Cut runs into parts, each run in one, for so many processes."""
         ...
 
-    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
-        """Yield the record of every run of a part, in the order in which they end."""
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[list[Record]]:
+        """Yield the records of a part's runs as they end, those that end together at once."""
         ...
 
 
@@ -57,20 +57,20 @@ class OneByOne:
         """Return parts of one run each."""
         return [[key] for key in keys]
 
-    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[list[Record]]:
         """Yield the record of each run."""
-        return map(self.train, part)
+        return ([self.train(key)] for key in part)
 
 
-Launch = Callable[[Sequence[RunKey]], Iterator[Record]]
-"""Yields the record of every run, in the order in which they end."""
+Launch = Callable[[Sequence[RunKey]], Iterator[list[Record]]]
+"""Yields the records of runs as they end, those that end together at once."""
 
 
 class Launcher(Protocol):
     """What trains runs."""
 
-    def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
-        """Yield the record of every run, in the order in which they end."""
+    def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[list[Record]]:
+        """Yield the records of runs as they end, those that end together at once."""
         ...
 
     def session(self, train: Train, most: int) -> AbstractContextManager[Launch]:
@@ -93,8 +93,8 @@ class LocalLauncher:
         if jobs is not None and (self.jobs is None or self.jobs < 1):
             raise SettingError(f"jobs is {jobs!r}", "it is a number of worker processes", "give a whole number from 1")
 
-    def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[Record]:
-        """Yield the record of every run, in the order in which they end; closing the iterator ends the workers."""
+    def launch(self, train: Train, keys: Sequence[RunKey]) -> Iterator[list[Record]]:
+        """Yield the records of runs as they end, those that end together at once; closing the iterator ends the workers."""
         with self.session(train, len(keys)) as launch:
             yield from launch(keys)
 
@@ -111,16 +111,16 @@ class LocalLauncher:
         """
         jobs = min(self.jobs or train.jobs or n_cores(), most)
         if jobs <= 1:
-            yield lambda keys: (record for part in train.parts(keys, 1) for record in train(part))
+            yield lambda keys: (records for part in train.parts(keys, 1) for records in train(part))
             return
         from loky import ProcessPoolExecutor
 
         # The data travel once a worker, with the initializer, and not once a part.
         pool = ProcessPoolExecutor(jobs, initializer=_become_worker, initargs=(_packed(train), os.getpid()))
 
-        def launch(keys: Sequence[RunKey]) -> Iterator[Record]:
+        def launch(keys: Sequence[RunKey]) -> Iterator[list[Record]]:
             for future in as_completed([pool.submit(_train_in_worker, part) for part in train.parts(keys, jobs)]):
-                yield from future.result()
+                yield future.result()
 
         try:
             yield launch
@@ -188,4 +188,4 @@ def _train_in_worker(part: Sequence[RunKey]) -> list[Record]:
             _train, _packed_train = pickle.loads(_packed_train), None
         except Exception as error:
             raise SettingError("another process cannot read what it is to train", _first_line(error), _MEND) from error
-    return list(_train(part))
+    return [record for records in _train(part) for record in records]

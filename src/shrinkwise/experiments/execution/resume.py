@@ -22,7 +22,7 @@ def execute(
     progress: Progress | None = None,
     chooser: Chooser = AS_PLANNED,
 ) -> list[Record]:
-    """Train the runs of ``plan`` that ``store`` lacks, keep each record as it comes, and return all in the plan's order.
+    """Train the runs of ``plan`` that ``store`` lacks, keep records as they come, and return all in the plan's order.
 
     Whoever kills this loses at most the parts in flight; the same call goes on from there.
 
@@ -48,9 +48,10 @@ def execute(
     if progress:
         progress(n_done, n_all)
     plan = chooser.fitted(plan)
-    for record in launcher.launch(make_train(plan), missing) if missing else ():
-        store.append(record)
-        n_done += 1
-        if progress:
-            progress(n_done, n_all)
+    for records in launcher.launch(make_train(plan), missing) if missing else ():
+        store.append(records)
+        for _ in records:
+            n_done += 1
+            if progress:
+                progress(n_done, n_all)
     return store.records(keys)

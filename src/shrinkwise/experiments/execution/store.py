@@ -1,4 +1,4 @@
-"""Where records are kept: one SQLite file an experiment, one transaction a record."""
+"""Where records are kept: one SQLite file an experiment, one transaction for what ended together."""
 
 from __future__ import annotations
 
@@ -122,13 +122,17 @@ class Store:
                 "finish it with the versions that it was begun with, or give another output folder",
             )
 
-    def append(self, record: Record) -> None:
-        """Keep a record, in one transaction; it takes the place of a failed one of the same run."""
-        name = encode_key(record.key)
-        body, arrays = encode(record)
+    def append(self, records: Sequence[Record]) -> None:
+        """Keep records of different runs, in one transaction; each takes the place of a failed one of the same run."""
+        rows = []
+        for record in records:
+            body, arrays = encode(record)
+            rows.append({"key": encode_key(record.key), "status": record.status.value, "body": body, "arrays": arrays})
         with self._translated(), self._engine.begin() as connection:
-            connection.execute(delete(_RECORDS).where(_RECORDS.c.key == name))
-            connection.execute(insert(_RECORDS).values(key=name, status=record.status.value, body=body, arrays=arrays))
+            for first in range(0, len(rows), _MOST_NAMES):
+                names = [row["key"] for row in rows[first : first + _MOST_NAMES]]
+                connection.execute(delete(_RECORDS).where(_RECORDS.c.key.in_(names)))
+            connection.execute(insert(_RECORDS), rows)
 
     def missing(self, keys: Sequence[RunKey]) -> list[RunKey]:
         """List those of the runs that are still to be trained, each once; a failed run is one of them."""

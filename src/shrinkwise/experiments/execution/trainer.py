@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from shrinkwise.errors import ShrinkwiseError
 from shrinkwise.experiments.data import Dataset, Split, cut
 from shrinkwise.experiments.engine import Recipe, failed, train_one
-from shrinkwise.experiments.engine.fleet import train_fleet
+from shrinkwise.experiments.engine.fleet import train_together
 from shrinkwise.experiments.execution.parts import cut_into_parts
 from shrinkwise.experiments.records import Condition, Record, RunKey
 
@@ -39,17 +39,18 @@ class Trainer:
             return [[key] for key in keys]
         return cut_into_parts(keys, self.size, jobs)
 
-    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
-        """Yield the record of every run of a part.
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[list[Record]]:
+        """Yield the records of a part's runs as they end, those that end together at once.
 
         Raises:
             ShrinkwiseError: The data cannot carry a run, or the model does not fit them.
         """
         if self.size is None:
-            return map(self.train, part)
+            return ([self.train(key)] for key in part)
         wanted = dict.fromkeys((key.condition, key.seed) for key in part)
         splits = {(condition, seed): cut(self.dataset, condition, seed) for condition, seed in wanted}
-        return train_fleet(self.recipe, [(splits[key.condition, key.seed], key) for key in part], self.size)
+        runs = [(splits[key.condition, key.seed], key) for key in part]
+        return ([record for _, record in ended] for ended in train_together(self.recipe, runs, self.size, keep=False))
 
     def train(self, key: RunKey) -> Record:
         """Train one run in the single loop.

@@ -205,12 +205,12 @@ class _LayeredTrainer:
             parts += self.plain.parts(mine, jobs) if mine else []
         return parts
 
-    def __call__(self, part: Sequence[RunKey]) -> Iterator[Record]:
-        """Yield the record of every run of a part, each under its own name."""
+    def __call__(self, part: Sequence[RunKey]) -> Iterator[list[Record]]:
+        """Yield the records of a part's runs as they end, each under its own name."""
         _, is_by_layer = _plain(part[0].variant)
         train = self.layered if is_by_layer else self.plain
         own = {replace(key, variant=_plain(key.variant)[0]): key for key in part}
-        return (replace(record, key=own[record.key]) for record in train(list(own)))
+        return ([replace(record, key=own[record.key]) for record in ended] for ended in train(list(own)))
 
 
 def _plain(variant: Variant) -> tuple[Variant, bool]:

@@ -4,7 +4,7 @@ The same contract as the single loop, which it equals to rounding. Any module th
 hand.
 """
 
-from shrinkwise.experiments.engine.fleet.fleet import train_fleet, train_networks
+from shrinkwise.experiments.engine.fleet.fleet import train_fleet, train_together
 from shrinkwise.experiments.engine.fleet.stackable import needs
 
-__all__ = ["needs", "train_fleet", "train_networks"]
+__all__ = ["needs", "train_fleet", "train_together"]

@@ -16,17 +16,17 @@ from torch import Tensor
 from shrinkwise.errors import ShrinkwiseWarning
 from shrinkwise.experiments.engine.fleet.rates import Rates
 from shrinkwise.experiments.engine.fleet.rules import Rule
-from shrinkwise.experiments.engine.fleet.updates import TINY_MOMENTUM, Block, Update, add_
+from shrinkwise.experiments.engine.fleet.updates import TINY_MOMENTUM, Block, Blocking, Update, add_
 
 
 class SGD(Update):
     """Stochastic gradient descent: ``v <- momentum·v + g``, then ``w <- w − lr·v``; Nesterov's form moves by ``g + momentum·v``."""
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1) -> None:
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, blocking: Blocking | None = None) -> None:
         self.momentum, self.is_nesterov = rule.momentum, rule.nesterov
         self.n_kept, self.tiny, self.shrinks_first = 1 if self.momentum else 0, (TINY_MOMENTUM,), rule.shrinks_first
         self.fuses = self.momentum > 0 and _is_there("_fused_sgd_")
-        super().__init__(parameters, rates, shared, threads)
+        super().__init__(parameters, rates, blocking)
 
     def _descend(self, block: Block) -> None:
         if self.momentum:
@@ -59,12 +59,12 @@ class Adam(Update):
 
     n_kept = 2
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, shared: bool = False, threads: int = 1) -> None:
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, rule: Rule, blocking: Blocking | None = None) -> None:
         (self.beta1, self.beta2), self.eps, self.shrinks_first = rule.betas, rule.eps, rule.shrinks_first
         # What is divided by epsilon is to stay as small, and a root to be lost beside it.
         self.tiny = (min(TINY_MOMENTUM, 1e-12 * self.eps), min(1e-36, (1e-10 * self.eps) ** 2))
         self.fuses = _is_there("_fused_adam_")
-        super().__init__(parameters, rates, shared, threads)
+        super().__init__(parameters, rates, blocking)
 
     def _descend(self, block: Block) -> None:
         mean, square = block.kept

@@ -12,7 +12,7 @@ from torch import nn
 from shrinkwise.errors import ShrinkwiseError, ShrinkwiseWarning, StackingWarning
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.fleet.dense.chain import Dense
-from shrinkwise.experiments.engine.fleet.dense.inputs import Inputs, told_apart
+from shrinkwise.experiments.engine.fleet.dense.inputs import Inputs, side_by_side, told_apart
 from shrinkwise.experiments.engine.fleet.dense.passes import DensePasses
 from shrinkwise.experiments.engine.fleet.dense.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.descent import SGD, Adam
@@ -37,6 +37,9 @@ from shrinkwise.regularization.dropout import Dropout, dropouts
 Run = tuple[Split, RunKey]
 """The rows of a run, and which run it is."""
 
+Trained = tuple[nn.Module | None, Record]
+"""A run's network, where it is kept, and its record."""
+
 
 def train_fleet(recipe: Recipe, runs: Sequence[Run], size: int | None = None) -> Iterator[Record]:
     """Train many runs, together where they can be, and yield the record of each as its fleet ends.
@@ -59,27 +62,24 @@ def train_fleet(recipe: Recipe, runs: Sequence[Run], size: int | None = None) ->
     Warns:
         StackingWarning: A stacked network did not do what the network alone does, and its runs were trained alone.
     """
-    for _, record in train_networks(recipe, runs, size, keep=False):
-        yield record
+    return (record for ended in train_together(recipe, runs, size, keep=False) for _, record in ended)
 
 
-def train_networks(
-    recipe: Recipe, runs: Sequence[Run], size: int | None = None, keep: bool = True
-) -> Iterator[tuple[nn.Module | None, Record]]:
-    """Train runs as :func:`train_fleet` does, and keep each network with the weights of its last epoch, as ``train_model`` does.
+def train_together(recipe: Recipe, runs: Sequence[Run], size: int | None = None, keep: bool = True) -> Iterator[list[Trained]]:
+    """Train runs as :func:`train_fleet` does, and yield at once what ended together.
 
     Args:
         recipe: How to train.
         runs: Rows and name of each run.
         size: The most runs of a fleet; None for no bound.
-        keep: False gives None in the place of each network.
+        keep: Whether to keep each network, with the weights of its last epoch, as ``train_model`` does; else None is in its place.
     """
     size = size or max(1, len(runs))
     for begin in range(0, len(runs), size):
         yield from _train_part(recipe, runs[begin : begin + size], keep)
 
 
-def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[tuple[nn.Module | None, Record]]:
+def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[list[Trained]]:
     alone: list[Run] = []
     stacks: list[list[Stackable]] = []
     # Rows of one split are one tensor, on a GPU too.
@@ -93,7 +93,7 @@ def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[tup
         except ShrinkwiseError:
             raise
         except Exception as error:  # noqa: BLE001  anything may come out of a user's code
-            yield None, failed(recipe, split, key, error, time.perf_counter() - started)
+            yield [(None, failed(recipe, split, key, error, time.perf_counter() - started))]
             continue
         mine = None if isinstance(found, str) else next((stack for stack in stacks if stack[0].fits(found)), None)
         if isinstance(found, str):
@@ -107,12 +107,12 @@ def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[tup
         if trained is None:
             alone += [(each.live.split, each.live.key) for each in stack]
         else:
-            yield from trained
+            yield trained
     for split, key in alone:
-        yield _train_alone(recipe, split, key, keep)
+        yield [_train_alone(recipe, split, key, keep)]
 
 
-def _train_alone(recipe: Recipe, split: Split, key: RunKey, keep: bool) -> tuple[nn.Module | None, Record]:
+def _train_alone(recipe: Recipe, split: Split, key: RunKey, keep: bool) -> Trained:
     started = time.perf_counter()
     try:
         model, record = train_model(recipe, split, key)
@@ -123,7 +123,7 @@ def _train_alone(recipe: Recipe, split: Split, key: RunKey, keep: bool) -> tuple
     return model if keep else None, record
 
 
-def _tried(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple[nn.Module | None, Record]] | None:
+def _tried(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[Trained] | None:
     """Train runs together; None, and a warning, where that cannot be done: each is then tried alone."""
     try:
         return _train_stack(recipe, stack, keep)
@@ -137,7 +137,7 @@ def _tried(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple
         return None
 
 
-def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[tuple[nn.Module | None, Record]] | None:
+def _train_stack(recipe: Recipe, stack: Sequence[Stackable], keep: bool) -> list[Trained] | None:
     """Train runs together; None where that turns out not to be what each does alone."""
     started = time.perf_counter()
     with limited_threads(recipe.threads):
@@ -173,19 +173,20 @@ def _fleet(recipe: Recipe, members: Sequence[Stackable], groups: Sequence[Group]
     recipe = paced(recipe, len(first.live.y))
     stack = Stack([live.model for live in lives], first.trained)
     inputs = _told_apart(first.chain, lives, groups)
+    if first.chain is not None:
+        groups = side_by_side(groups, inputs)
     if inputs is not None:
-        groups = [inputs.narrowed(group) for group in groups]
         stack.cut(inputs.split)
         if first.reading.rule.kind == "sgd" or not any(hand.coupled for each in members for hand in each.reading.hands.values()):
             # Decoupled decay and SGD's move a weight by a share of it. Adam's coupled decay does not: it divides by its size.
             stack.only_shrinks(inputs.weight + REST)
     rates = Rates(recipe, [each.reading.hands for each in members], [live.bound for live in lives], stack.parameters)
-    make = SGD if first.reading.rule.kind == "sgd" else Adam
-    update: Update = make(stack.parameters, rates, first.reading.rule, shared=first.chain is not None, threads=recipe.threads)
     if first.chain is None:
         passes: Passes = VmappedPasses(recipe, lives, stack, groups)
     else:
-        passes = DensePasses(first.chain, recipe.task, recipe.n_outputs, stack, groups, _silencing(first.chain, lives, groups))
+        passes = DensePasses(recipe, first.chain, stack, groups, _silencing(first.chain, lives, groups))
+    make = SGD if first.reading.rule.kind == "sgd" else Adam
+    update: Update = make(stack.parameters, rates, first.reading.rule, passes.blocking)
     y, y_val = torch.stack([live.y for live in lives]), torch.stack([live.y_val for live in lives])
     feed = Feed(groups, y, y_val, recipe.batch_size)
     ledgers = [Ledger(recipe, live.split, live.key, live.lam, live.matrices) for live in lives]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.live import LiveRun
 from shrinkwise.experiments.engine.order import batches, order
 
-_CHUNK_ELEMENTS = 2**18
-"""Inputs that are gathered at once: a mebibyte in float32, so that they stay in a core's cache until they are used."""
+_CHUNK_ELEMENTS = 2**20
+"""Inputs that are gathered at once: four mebibytes in float32, so that they stay in the caches until they are used."""
 _MOST_STEPS = 64
 
 
@@ -40,17 +41,19 @@ class Chunk:
     """The rows of a few steps that have batches of one size.
 
     Attributes:
-        x: Inputs, shape ``(step, group, batch, ...)``.
+        x: Inputs, shape ``(group, step, batch, ...)``.
         y: Targets, shape ``(step, run, batch)``.
+        n_left: Steps with batches of this size that are left in the epoch, these included.
     """
 
     x: Tensor
     y: Tensor
+    n_left: int
 
     @property
     def n_steps(self) -> int:
         """Number of steps."""
-        return self.x.shape[0]
+        return self.x.shape[1]
 
 
 def left(groups: Sequence[Group], runs: Sequence[int]) -> list[Group]:
@@ -106,10 +109,11 @@ class Feed:
         n_rows = self.y.shape[1]
         orders = torch.stack([order(group.seed, number, n_rows) for group in self.groups])
         steps = batches(orders, self.batch_size)
-        while steps:
-            n_steps = self._n_alike(steps)
-            yield self._gathered(torch.stack(steps[:n_steps]))
-            del steps[:n_steps]
+        for _, these in groupby(steps, key=lambda step: step.shape[-1]):
+            alike = torch.stack(list(these))
+            n_at_once = self._n_at_once(alike.shape[-1])
+            for begin in range(0, len(alike), n_at_once):
+                yield self._gathered(alike[begin : begin + n_at_once], len(alike) - begin)
 
     def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
         """Let all but some runs leave; the groups that they leave behind are given."""
@@ -121,25 +125,20 @@ class Feed:
         of_run = [number for number, group in enumerate(groups) for _ in range(group.n_runs)]
         self._group_of_run = torch.tensor(of_run, device=y.device)
 
-    def _n_alike(self, steps: Sequence[Tensor]) -> int:
-        n_rows, width = steps[0].shape[-1], self.groups[0].x[0].numel()
-        most = max(1, min(_MOST_STEPS, _CHUNK_ELEMENTS // (n_rows * width * len(self.groups))))
-        return next((i for i, step in enumerate(steps[:most]) if step.shape[-1] != n_rows), min(most, len(steps)))
+    def _n_at_once(self, n_rows: int) -> int:
+        """Return for how many steps batches of so many rows are gathered at once."""
+        return max(1, min(_MOST_STEPS, _CHUNK_ELEMENTS // (n_rows * self.groups[0].x[0].numel() * len(self.groups))))
 
-    def _gathered(self, rows: Tensor) -> Chunk:
+    def _gathered(self, rows: Tensor, n_left: int) -> Chunk:
         """Gather rows given as indices, shape ``(step, group, batch)``."""
-        n_steps = len(rows)
+        n_steps, n_groups, n_rows = rows.shape
         rows = rows.to(self.y.device)
         inner = self.groups[0].x.shape[1:]
-        x = self._place((*rows.shape, *inner), self.groups[0].x)
-        if len(self.groups) == 1:
-            torch.index_select(self.groups[0].x, 0, rows.flatten(), out=x.view(-1, *inner))
-        else:
-            for i, group in enumerate(self.groups):
-                for step in range(n_steps):
-                    torch.index_select(group.x, 0, rows[step, i], out=x[step, i])
+        x = self._place((n_groups, n_steps, n_rows, *inner), self.groups[0].x)
+        for i, group in enumerate(self.groups):
+            torch.index_select(group.x, 0, rows[:, i].flatten(), out=x[i].view(-1, *inner))
         y = self.y.unsqueeze(0).expand(n_steps, *self.y.shape).gather(2, rows.index_select(1, self._group_of_run))
-        return Chunk(x, y)
+        return Chunk(x, y, n_left)
 
     def _place(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         if shape not in self._places:

@@ -9,11 +9,16 @@ from torch import Tensor
 
 from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
 from shrinkwise.experiments.engine.fleet.stack import State
-from shrinkwise.experiments.engine.fleet.updates import Update
+from shrinkwise.experiments.engine.fleet.updates import Blocking, Update
 
 
 class Passes(Protocol):
     """Gradients and outputs of all runs of a fleet; what a step means beside them is the update's."""
+
+    @property
+    def blocking(self) -> Blocking:
+        """How the weights are to be cut for the update."""
+        ...
 
     def begin(self, chunk: Chunk, first_step: int) -> None:
         """Take the batches of the steps that come next; the first of them has the number ``first_step``, from 1."""

@@ -136,9 +136,9 @@ class Fleet:
         groups = left(self.feed.groups, kept)
         self._val, self._best_val = self._val[kept], self._best_val[kept]
         self.stack.keep(kept)
-        self.update.keep(self.stack.parameters, kept)
         self.feed.keep(groups, kept)
         self.passes.keep(groups, kept)
+        self.update.keep(self.stack.parameters, kept, self.passes.blocking)
 
 
 def means(task: str, outputs: Tensor, y: Tensor) -> dict[str, list[float]]:

@@ -53,15 +53,38 @@ class Block:
     share: Factor | None = None
 
 
+@dataclass(frozen=True)
+class Blocking:
+    """How stacked weights are cut into blocks.
+
+    Attributes:
+        threads: Threads that move a block.
+        abreast: Of how many runs a block had best be a multiple; a multiple of the threads.
+        is_shared: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever
+            fills it block by block, and lets each block move before the next.
+    """
+
+    threads: int = 1
+    abreast: int = 1
+    is_shared: bool = False
+
+    def size(self, n_bytes: int) -> int:
+        """Return how many runs a block has whose weights take so many bytes a run.
+
+        >>> Blocking(threads=2, abreast=16).size(80_000), Blocking(threads=2, abreast=16).size(400_000)
+        (16, 2)
+        """
+        size = self.threads * max(1, _BLOCK_BYTES // max(1, n_bytes))
+        return self.abreast * round(size / self.abreast) or size
+
+
 class Update(ABC):
     """Moves a fleet's weights by gradients that somebody else adds to its sink.
 
     Args:
         parameters: The stacked weights.
         rates: How fast and how strongly each run's are moved.
-        shared: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever fills
-            it block by block, and lets each block move before the next.
-        threads: Threads that move a block: each gets as many of its runs, whose gradients it has made where batched products do.
+        blocking: How they are cut into blocks.
 
     Attributes:
         sink: Where the gradients of a step go, by parameter; where it is shared, the place of one block.
@@ -74,8 +97,8 @@ class Update(ABC):
     shrinks_first: bool = False
     fuses: bool = False
 
-    def __init__(self, parameters: dict[str, Tensor], rates: Rates, shared: bool = False, threads: int = 1) -> None:
-        self.parameters, self.rates, self.shared, self.threads = parameters, rates, shared, threads
+    def __init__(self, parameters: dict[str, Tensor], rates: Rates, blocking: Blocking | None = None) -> None:
+        self.parameters, self.rates, self.blocking = parameters, rates, blocking or Blocking()
         self.kept = {name: tuple(torch.zeros_like(weight) for _ in range(self.n_kept)) for name, weight in parameters.items()}
         self._cut()
 
@@ -122,10 +145,10 @@ class Update(ABC):
                 block.sink.zero_()
                 self.move(name, block)
 
-    def keep(self, parameters: dict[str, Tensor], runs: Sequence[int]) -> None:
-        """Let all but some runs leave; the weights of those that stay are given."""
+    def keep(self, parameters: dict[str, Tensor], runs: Sequence[int], blocking: Blocking) -> None:
+        """Let all but some runs leave; the weights of those that stay are given, and how they are cut."""
         rows = list(runs)
-        self.parameters = parameters
+        self.parameters, self.blocking = parameters, blocking
         self.kept = {name: tuple(tensor[rows] for tensor in tensors) for name, tensors in self.kept.items()}
         self.rates.keep(runs)
         self._cut()
@@ -155,13 +178,14 @@ class Update(ABC):
             n_runs, decays = weight.shape[0], self.rates.decays(name)
             # Penalties beside L2 know the whole stack. A GPU has no cache that blocks would fit, only calls that they would cost.
             is_whole = self.rates.has_penalties(name) or weight.device.type != "cpu"
-            size = n_runs if is_whole else min(n_runs, self.threads * max(1, _BLOCK_BYTES // max(1, weight[0].nbytes)))
-            sink = self.sink[name] = torch.zeros_like(weight[:size] if self.shared else weight)
+            size = n_runs if is_whole else min(n_runs, self.blocking.size(weight[0].nbytes))
+            is_shared = self.blocking.is_shared
+            sink = self.sink[name] = torch.zeros_like(weight[:size] if is_shared else weight)
             self.blocks[name] = [
                 Block(
                     (begin, min(begin + size, n_runs)),
                     weight[begin : begin + size],
-                    sink[: min(size, n_runs - begin)] if self.shared else sink[begin : begin + size],
+                    sink[: min(size, n_runs - begin)] if is_shared else sink[begin : begin + size],
                     tuple(tensor[begin : begin + size] for tensor in self.kept[name]),
                     any(decays[begin : begin + size]),
                 )

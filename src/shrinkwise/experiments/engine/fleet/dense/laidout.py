@@ -10,14 +10,15 @@ from torch import Tensor
 
 from shrinkwise.experiments.engine.fleet.dense.chain import Activation, Dense
 from shrinkwise.experiments.engine.fleet.dense.places import Places
+from shrinkwise.experiments.engine.fleet.dense.shared import Shared, shared
 from shrinkwise.experiments.engine.fleet.groups import Group
 from shrinkwise.experiments.engine.fleet.updates import Block, Update
 
-Part = tuple[Tensor, Tensor | None, Tensor]
-"""Weight, bias and output of the first layer of a group's runs."""
+Part = tuple[Shared, Tensor, Tensor | None, Tensor]
+"""Runs, and their weight, bias and output of the first layer, as factors."""
 
-Piece = tuple[int, Tensor, Tensor]
-"""Number of a group, and sink and slope of those of a block's runs that are in it."""
+Piece = tuple[Shared, Tensor, Tensor]
+"""Runs of a block, and their sink and slope, as factors."""
 
 
 @dataclass(eq=False, slots=True)
@@ -36,8 +37,8 @@ class Layer:
         slope: Gradient of the loss at what the layer gives before its activation, or, on the way there, after it.
         blocks: Blocks of the weight.
         bias_pieces: Blocks of the bias, each with its sink, flat, and its slope, ``(run·unit, row)``.
-        parts: The first layer of each group; empty in other layers.
-        pieces: For each block, what of it is in which group; likewise.
+        parts: The products of the first layer; empty in other layers.
+        pieces: For each block, those that give its gradients; likewise.
     """
 
     number: int
@@ -73,6 +74,7 @@ def lay_out(
     update: Update,
     groups: Sequence[Group],
     n_rows: int,
+    threads: int,
     places: Places,
 ) -> list[Layer]:
     """Return the tensors of a chain's layers for batches of so many rows.
@@ -83,6 +85,7 @@ def lay_out(
         update: Where gradients go.
         groups: Runs that share a batch.
         n_rows: Rows of a batch.
+        threads: Threads that share a product.
         places: Where activations and slopes stand.
     """
     layers = []
@@ -112,8 +115,9 @@ def lay_out(
             ],
         )
         if number == 0:
-            layer.parts = _parts(layer, groups)
-            layer.pieces = [_pieces(block, layer, groups) for block in layer.blocks]
+            layer.parts = [_part(layer, these) for these in shared(groups, (0, n_runs), threads)]
+            for block in layer.blocks:
+                layer.pieces.append([_piece(block, layer, these) for these in shared(groups, block.runs, threads)])
         layers.append(layer)
     return layers
 
@@ -152,21 +156,10 @@ def differentiate_(slope: Tensor, out: Tensor, activation: Activation) -> None:
         ops.sigmoid_backward.grad_input(slope, out, grad_input=slope)
 
 
-def _parts(layer: Layer, groups: Sequence[Group]) -> list[Part]:
-    found, begin = [], 0
-    for group in groups:
-        end = begin + group.n_runs
-        bias = None if layer.bias is None else layer.bias[begin:end]
-        found.append((layer.weight[begin:end], bias, layer.out[begin:end]))
-        begin = end
-    return found
+def _part(layer: Layer, these: Shared) -> Part:
+    bias = None if layer.bias is None else these.factors(layer.bias)
+    return these, these.factors(layer.weight), bias, these.factors(layer.out)
 
 
-def _pieces(block: Block, layer: Layer, groups: Sequence[Group]) -> list[Piece]:
-    found, first = [], 0
-    for number, group in enumerate(groups):
-        begin, end = max(block.runs[0], first), min(block.runs[1], first + group.n_runs)
-        first += group.n_runs
-        if begin < end:
-            found.append((number, block.sink[begin - block.runs[0] : end - block.runs[0]], layer.slope[begin:end]))
-    return found
+def _piece(block: Block, layer: Layer, these: Shared) -> Piece:
+    return these, these.factors(block.sink, first=block.runs[0]), these.factors(layer.slope)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 import torch
 from torch import Tensor
@@ -20,23 +20,31 @@ _WINDOW_ELEMENTS = 2**16
 
 @dataclass(eq=False, slots=True)
 class _Part:
-    """The runs of one group and one rate, which share a mask.
+    """Runs of one rate in consecutive groups that have the same rates; those of one group share a mask.
 
     Attributes:
-        group: Number of their group.
-        runs: Their places in the fleet.
+        groups: Numbers of their groups.
+        first: Place in the fleet of the first run of these groups.
+        n_runs: Runs of each group, these and others.
+        runs: Places within each group.
         threshold: Least random number that keeps a unit.
         scale: What a kept unit is multiplied with.
-        masks: Their masks of the window's steps, ``(step, unit, row)``.
-        outs: What their layer gives, ``(run, unit, row)``, for each of ``runs``.
+        masks: Their masks of the window's steps, ``(step, group, 1, unit, row)``.
     """
 
-    group: int
+    groups: slice
+    first: int
+    n_runs: int
     runs: list[slice]
     threshold: int
     scale: float
     masks: Tensor
-    outs: list[Tensor]
+
+    def cut(self, stacked: Tensor) -> list[Tensor]:
+        """Return what these runs have of a stack ``(run, unit, row)``: for each of ``runs`` a view ``(group, run, unit, row)``."""
+        n_groups = self.groups.stop - self.groups.start
+        mine = stacked[self.first : self.first + n_groups * self.n_runs].view(n_groups, self.n_runs, *stacked.shape[1:])
+        return [mine[:, runs] for runs in self.runs]
 
 
 @dataclass(eq=False)
@@ -86,11 +94,11 @@ class Silencing:
         any_layer = next(iter(modules.values()))
         self._seeds = [any_layer[first].seed or 0 for first in firsts]
         self._places = Places(groups[0].x)
-        self._step, self._first, self._n_rows = 0, 0, 0
+        self._step, self._first, self._last, self._n_rows = 0, 0, 0, 0
 
-    def begin(self, first_step: int, n_rows: int) -> None:
-        """Take the number of the first step of a chunk, from 1, and the rows of its batches."""
-        self._first = first_step
+    def begin(self, first_step: int, n_rows: int, n_left: int) -> None:
+        """Take the number of the first step of a chunk, from 1, the rows of its batches, and how many steps go on with as many."""
+        self._first, self._last = first_step, first_step + n_left - 1
         if n_rows != self._n_rows:
             self._n_rows = n_rows
             for layer in self._layers.values():
@@ -102,16 +110,12 @@ class Silencing:
 
     def silence_(self, number: int, out: Tensor) -> None:
         """Multiply what a hidden layer gave, ``(run, unit, row)``, with its masks in place."""
-        for part, mask in self._parts(number, out):
-            for of_part in part.outs:
-                of_part.mul_(mask)
+        self._multiply_(number, "out", out)
 
-    def silence_slope_(self, number: int, out: Tensor, slope: Tensor) -> None:
+    def silence_slope_(self, number: int, slope: Tensor) -> None:
         """Multiply the gradient at what a hidden layer handed on with what its form of dropout puts there in the backward pass."""
         if number in self._layers and self._layers[number].form.backward == "masked":
-            for part, mask in self._parts(number, out):
-                for runs in part.runs:
-                    slope[runs].mul_(mask)
+            self._multiply_(number, "slope", slope)
 
     def is_reversible(self, number: int) -> bool:
         """Whether nothing but what was handed on is needed in the backward pass, so that activations can be silenced in place.
@@ -134,35 +138,40 @@ class Silencing:
             layer.rates, layer.window = [layer.rates[i] for i in runs], (0, 0)
         self._places.clear()
 
-    def _parts(self, number: int, out: Tensor) -> list[tuple[_Part, Tensor]]:
-        """Return the runs that are silenced at this step, each with its mask, ``(unit, row)``."""
+    def _multiply_(self, number: int, name: str, stacked: Tensor) -> None:
+        """Multiply what all runs have with the masks of this step, in place; a stack of one name is always the same."""
         layer = self._layers.get(number)
         if layer is None or not layer.is_active(self._step):
-            return []
-        key = ("parts", number, self._n_rows)
-        held = self._places.kept.get(key)
-        if held is None or held[0] is not out:
-            held = self._places.kept[key] = (out, self._cut(number, layer, out))
-            layer.window = (0, 0)
-        parts: list[_Part] = held[1]
+            return
+        kept = self._places.kept
+        parts: list[_Part] | None = kept.get((number, self._n_rows))
+        if parts is None:
+            parts = kept[number, self._n_rows] = self._cut(number, layer)
+        held = kept.get((number, self._n_rows, name))
+        if held is None or held[0] is not stacked:
+            held = kept[number, self._n_rows, name] = (stacked, [part.cut(stacked) for part in parts])
         if not layer.window[0] <= self._step < layer.window[1]:
             self._draw(layer, parts)
-        i = self._step - layer.window[0]
-        return [(part, part.masks[i]) for part in parts]
+        for part, views in zip(parts, held[1], strict=True):
+            mask = part.masks[self._step - layer.window[0]]
+            for view in views:
+                view.mul_(mask)
 
-    def _cut(self, number: int, layer: _Layer, out: Tensor) -> list[_Part]:
-        """Return the runs of each group and rate, those without dropout left out."""
+    def _cut(self, number: int, layer: _Layer) -> list[_Part]:
+        """Return the runs of each rate, in groups that have the same; those without dropout are left out."""
         parts: list[_Part] = []
-        begin = 0
-        for number_of_group, group in enumerate(self.groups):
-            places = range(begin, begin + group.n_runs)
-            for rate in dict.fromkeys(layer.rates[run] for run in places):
-                if rate:
-                    runs = slices([run for run in places if layer.rates[run] == rate])
-                    masks = self._places(f"masks {runs[0].start}", number, (self._n_steps(layer), layer.width, self._n_rows))
-                    outs = [out[these] for these in runs]
-                    parts.append(_Part(number_of_group, runs, keep_threshold(rate), 1 / (1 - rate), masks, outs))
-            begin += group.n_runs
+        ends = list(accumulate(group.n_runs for group in self.groups))
+        rates = [layer.rates[begin:end] for begin, end in pairwise([0, *ends])]
+        number_of_group, first = 0, 0
+        for of_each, alike in groupby(rates):
+            n_groups = len(list(alike))
+            groups = slice(number_of_group, number_of_group + n_groups)
+            for rate in dict.fromkeys(rate for rate in of_each if rate):
+                runs = slices([place for place, its in enumerate(of_each) if its == rate])
+                shape = (self._n_steps(layer), n_groups, 1, layer.width, self._n_rows)
+                masks = self._places(f"masks {len(parts)}", number, shape)
+                parts.append(_Part(groups, first, len(of_each), runs, keep_threshold(rate), 1 / (1 - rate), masks))
+            number_of_group, first = groups.stop, first + n_groups * len(of_each)
         return parts
 
     def _n_steps(self, layer: _Layer) -> int:
@@ -171,15 +180,15 @@ class Silencing:
 
     def _draw(self, layer: _Layer, parts: Sequence[_Part]) -> None:
         """Draw the masks of this step and of those that come next."""
-        steps = range(self._step, self._step + self._n_steps(layer))
+        steps = range(self._step, min(self._step + self._n_steps(layer), self._last + 1))
         keys = [[mask_key(seed, layer.drawn_at(step), layer.form.layer or 0) for seed in self._seeds] for step in steps]
         device = self.groups[0].x.device
         # A mask belongs to (row, unit) in that order; here rows come last.
         counter = mask_counter((self._n_rows, layer.width), device).t().contiguous()
-        words = mixed(counter + torch.tensor(keys, device=device)[:, :, None, None])
+        words = mixed(counter + torch.tensor(keys, device=device)[:, :, None, None]).unsqueeze(2)
         for part in parts:
             # To copy what is kept and then to scale it takes a third of multiplying a number with it.
-            part.masks.copy_(words[:, part.group] >= part.threshold).mul_(part.scale)
+            part.masks[: len(steps)].copy_(words[:, part.groups] >= part.threshold).mul_(part.scale)
         layer.window = (steps.start, steps.stop)
 
 

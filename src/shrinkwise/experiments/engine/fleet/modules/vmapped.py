@@ -14,7 +14,7 @@ from shrinkwise.experiments.engine.fleet.groups import Chunk, Group
 from shrinkwise.experiments.engine.fleet.modules.functional import Batch, Functional, Together
 from shrinkwise.experiments.engine.fleet.modules.masks import Draw, layers_of
 from shrinkwise.experiments.engine.fleet.stack import Stack, State
-from shrinkwise.experiments.engine.fleet.updates import Update
+from shrinkwise.experiments.engine.fleet.updates import Blocking, Update
 from shrinkwise.experiments.engine.live import LiveRun
 from shrinkwise.experiments.engine.recipe import Recipe
 
@@ -61,6 +61,11 @@ class VmappedPasses:
         self._probe = self._functional.probe({name: tensor[0] for name, tensor in stack.state.items()}, groups[0].x)
         self._layers = layers_of([live.model for live in lives], groups[0].x.device)
         self._take(groups)
+
+    @property
+    def blocking(self) -> Blocking:
+        """All gradients are there before the first weight moves: blocks are cut for the cache alone."""
+        return Blocking()
 
     def begin(self, chunk: Chunk, first_step: int) -> None:
         """Take the batches of the steps that come next; the first of them has the number ``first_step``, from 1."""
@@ -111,7 +116,7 @@ class VmappedPasses:
         return self._of_rows[n_rows]
 
     def _batch(self, i: int, part: Part) -> Batch:
-        x, y = self._chunk.x[i], self._chunk.y[i][part.at]
+        x, y = self._chunk.x[:, i], self._chunk.y[i][part.at]
         draws = tuple(None if draw is None else _drawn(draw, part) for draw in self._draws[i])
         if part.group is not None:
             return Batch(x[part.group], y, draws, part.together)
