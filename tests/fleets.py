@@ -76,7 +76,7 @@ def as_dtype(split: data.Split, dtype: type) -> data.Split:
 
 def train_networks(recipe: Recipe, runs: Sequence[Run], size: int | None = None) -> Iterator[Trained]:
     """Train runs in fleets, and yield the network and the record of each."""
-    return (trained for ended in train_together(recipe, runs, size) for trained in ended)
+    return (trained for ended in train_together(recipe, runs, size, keep=True) for trained in ended)
 
 
 def differences(recipe: Recipe, runs: Sequence[Run], size: int | None = None) -> list[float]:

@@ -245,3 +245,18 @@ def test_trap_12_curves_hold_the_data_loss_and_the_best_epoch_is_chosen_by_it():
         assert record.curves[f"{part}_loss"][-1] == pytest.approx(plain_loop(0.3, part=part).mean(), rel=1e-4)
     assert record.best_val is not None
     assert record.best_val.epoch == 1 + int(np.argmin(record.curves["val_loss"]))
+
+
+@pytest.mark.parametrize("has_accelerator", [False, True])
+def test_what_a_model_draws_hangs_on_the_name_alone_with_another_device_and_without(has_accelerator, monkeypatch):
+    asked: list[int] = []
+    seed_all = torch.manual_seed
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_accelerator)
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: (asked.append(seed), seed_all(seed)))
+    before = torch.get_rng_state()
+    with isolated_rng("weights", 3):
+        drawn = torch.rand(4)
+    assert torch.equal(drawn, torch.rand(4, generator=torch_generator("weights", 3)))
+    assert torch.equal(torch.get_rng_state(), before)
+    # Only that reaches the generators of other devices.
+    assert len(asked) == has_accelerator

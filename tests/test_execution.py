@@ -97,6 +97,24 @@ def test_a_store_keeps_what_it_was_given(in_memory, tmp_path, uninterrupted):
         assert store.plan() == plan
 
 
+@pytest.mark.parametrize("most", [2, 500])
+def test_what_ended_together_is_kept_whole_or_not_at_all(most, tmp_path, uninterrupted, monkeypatch):
+    monkeypatch.setattr("shrinkwise.experiments.execution.store._MOST_NAMES", most)
+    keys = small_experiment().plan.runs()
+    with Store(tmp_path) as store:
+        store.append([replace(uninterrupted[5], status=Status.FAILED, last=None, best_val=None)])
+        assert len(store.missing(keys)) == 16
+        broken = [*uninterrupted[:9], replace(uninterrupted[9], message=object())]
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            store.append(broken)
+        store.append([])
+        assert len(store.missing(keys)) == 16
+        # Of two records of one run the later stays, as if they had come one by one.
+        store.append([replace(uninterrupted[0], status=Status.FAILED), *uninterrupted])
+        assert store.missing(keys) == []
+        assert fingerprints(store.records(keys)) == fingerprints(uninterrupted)
+
+
 def test_a_finished_experiment_is_not_trained_again(tmp_path):
     experiment = small_experiment()
     first = experiment.run(tmp_path, jobs=1).records

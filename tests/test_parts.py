@@ -163,7 +163,8 @@ def fleets(experiment, **means):
 
 def test_a_fleet_gives_the_records_of_the_single_loop_to_rounding(uninterrupted):
     experiment = small_experiment()
-    launched = LocalLauncher(1).launch(fleets(experiment), experiment.plan.runs())
+    launched = list(LocalLauncher(1).launch(fleets(experiment), experiment.plan.runs()))
+    assert list(map(len, launched)) == [4, 4, 4, 4]
     found = {record.key: record for record in chain.from_iterable(launched)}
     assert len(found) == 16
     for record in uninterrupted:

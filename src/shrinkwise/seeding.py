@@ -72,7 +72,7 @@ def _seed_torch(seed: int) -> None:
     if accelerator is None or accelerator.is_available():
         torch.manual_seed(seed)
     else:
-        # Where there is no other device, that would note the seed, with a traceback, for one that may yet come: again and again.
+        # Where there is no other device, torch.manual_seed puts a note for CUDA, with a traceback, into a list that only grows.
         torch.default_generator.manual_seed(seed)
 
 

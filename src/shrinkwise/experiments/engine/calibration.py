@@ -36,8 +36,6 @@ _LONG_STEP_S = 0.004
 """A step of the single loop that takes so long is never slower on several threads."""
 _TRACING_S = 0.5
 """What tracing the passes of a network that is no chain of dense layers takes; seen 0.3 to 0.6 s."""
-_NO_FASTER = 0.97
-"""Share of a smaller fleet's time a run that a larger one must stay under for one larger still to be tried."""
 _HOPELESS = 2.0
 """A number of threads with which a run takes longer than in the best fleet by this factor is not tried any more: cores are busy."""
 
@@ -139,6 +137,6 @@ def _fleets(work: Work, asked: Asked, single: Timed, measure: Measure, clock: Ca
             best_s = min(best_s, *(timed.seconds(work, jobs) for jobs in asked.jobs_for(threads, work)))
             if best is single or timed.run_step_s < best.run_step_s:
                 best = timed
-            if timed.run_step_s > _HOPELESS * best.run_step_s or (before and timed.run_step_s > _NO_FASTER * before.run_step_s):
+            if timed.run_step_s > _HOPELESS * best.run_step_s or (before and timed.run_step_s >= before.run_step_s):
                 break
             before = timed

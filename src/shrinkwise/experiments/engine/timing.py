@@ -29,7 +29,7 @@ _STEPS = 6
 """Steps of a shortened epoch."""
 _EPOCHS = 3
 """Epochs that are trained at most: the first warms up."""
-_PLENTY_S = 0.01
+_PLENTY_S = 0.03
 """An epoch after the first that takes so long is not disturbed by trifles: no further one is trained."""
 REPEATS = 1
 """How often a way is timed; of its epochs the quickest counts, since whatever disturbs a measurement makes it longer."""

@@ -1,7 +1,7 @@
 """Plan, launch, store, resume.
 
-Lists the runs of an experiment, chooses by what they are trained, trains those that are missing part by part, and appends each
-record as it comes. Only ``store`` knows SQL; only ``launch`` knows processes.
+Lists the runs of an experiment, chooses by what they are trained, trains those that are missing part by part, and keeps
+records as they come. Only ``store`` knows SQL; only ``launch`` knows processes.
 """
 
 from shrinkwise.experiments.execution.chooser import Chooser, OnMeans, fitted

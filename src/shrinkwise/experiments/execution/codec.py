@@ -57,7 +57,7 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as held:
         for name, values in arrays.items():
-            with held.open(f"{name}.npy", "w") as file:
+            with held.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
     return archive.getvalue()
 

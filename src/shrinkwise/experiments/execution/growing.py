@@ -22,7 +22,7 @@ _TRIED_SEEDS = 2
 
 
 class Growing:
-    """Trains runs as they are asked for, keeps each record as it comes, and never trains one twice; a context manager.
+    """Trains runs as they are asked for, keeps records as they come, and never trains one twice; a context manager.
 
     A search that is asked again asks for the same runs again, so its whole path is replayed from the store: that is how it goes on
     where it was stopped. In a new folder nothing is written before the runs of two seeds have been settled, one of which

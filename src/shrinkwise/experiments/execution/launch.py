@@ -58,7 +58,7 @@ class OneByOne:
         return [[key] for key in keys]
 
     def __call__(self, part: Sequence[RunKey]) -> Iterator[list[Record]]:
-        """Yield the record of each run."""
+        """Yield the record of each run by itself."""
         return ([self.train(key)] for key in part)
 
 

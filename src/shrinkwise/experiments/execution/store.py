@@ -123,16 +123,19 @@ class Store:
             )
 
     def append(self, records: Sequence[Record]) -> None:
-        """Keep records of different runs, in one transaction; each takes the place of a failed one of the same run."""
-        rows = []
+        """Keep records in one transaction; each takes the place of what is there of its run, or stands before it here."""
+        rows: dict[str, dict[str, Any]] = {}
         for record in records:
             body, arrays = encode(record)
-            rows.append({"key": encode_key(record.key), "status": record.status.value, "body": body, "arrays": arrays})
+            name = encode_key(record.key)
+            rows[name] = {"key": name, "status": record.status.value, "body": body, "arrays": arrays}
+        if not rows:
+            return
+        names = list(rows)
         with self._translated(), self._engine.begin() as connection:
-            for first in range(0, len(rows), _MOST_NAMES):
-                names = [row["key"] for row in rows[first : first + _MOST_NAMES]]
-                connection.execute(delete(_RECORDS).where(_RECORDS.c.key.in_(names)))
-            connection.execute(insert(_RECORDS), rows)
+            for first in range(0, len(names), _MOST_NAMES):
+                connection.execute(delete(_RECORDS).where(_RECORDS.c.key.in_(names[first : first + _MOST_NAMES])))
+            connection.execute(insert(_RECORDS), list(rows.values()))
 
     def missing(self, keys: Sequence[RunKey]) -> list[RunKey]:
         """List those of the runs that are still to be trained, each once; a failed run is one of them."""

@@ -50,7 +50,7 @@ class Trainer:
         wanted = dict.fromkeys((key.condition, key.seed) for key in part)
         splits = {(condition, seed): cut(self.dataset, condition, seed) for condition, seed in wanted}
         runs = [(splits[key.condition, key.seed], key) for key in part]
-        return ([record for _, record in ended] for ended in train_together(self.recipe, runs, self.size, keep=False))
+        return ([record for _, record in ended] for ended in train_together(self.recipe, runs, self.size))
 
     def train(self, key: RunKey) -> Record:
         """Train one run in the single loop.

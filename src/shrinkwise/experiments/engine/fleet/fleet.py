@@ -62,10 +62,10 @@ def train_fleet(recipe: Recipe, runs: Sequence[Run], size: int | None = None) ->
     Warns:
         StackingWarning: A stacked network did not do what the network alone does, and its runs were trained alone.
     """
-    return (record for ended in train_together(recipe, runs, size, keep=False) for _, record in ended)
+    return (record for ended in train_together(recipe, runs, size) for _, record in ended)
 
 
-def train_together(recipe: Recipe, runs: Sequence[Run], size: int | None = None, keep: bool = True) -> Iterator[list[Trained]]:
+def train_together(recipe: Recipe, runs: Sequence[Run], size: int | None = None, keep: bool = False) -> Iterator[list[Trained]]:
     """Train runs as :func:`train_fleet` does, and yield at once what ended together.
 
     Args:
@@ -88,8 +88,9 @@ def _train_part(recipe: Recipe, runs: Sequence[Run], keep: bool) -> Iterator[lis
         started = time.perf_counter()
         try:
             with limited_threads(recipe.threads):
-                mine_are = rows.setdefault(id(split), rows_of(recipe, split))
-                found = stackable(recipe, prepare(recipe, split, key, mine_are))
+                if id(split) not in rows:
+                    rows[id(split)] = rows_of(recipe, split)
+                found = stackable(recipe, prepare(recipe, split, key, rows[id(split)]))
         except ShrinkwiseError:
             raise
         except Exception as error:  # noqa: BLE001  anything may come out of a user's code

@@ -15,7 +15,7 @@ from shrinkwise.experiments.engine.live import LiveRun
 from shrinkwise.experiments.engine.order import batches, order
 
 _CHUNK_ELEMENTS = 2**20
-"""Inputs that are gathered at once: four mebibytes in float32, so that they stay in the caches until they are used."""
+"""Inputs that are gathered at once, unless one step has more: four mebibytes in float32, still in a cache when they are used."""
 _MOST_STEPS = 64
 
 

@@ -60,13 +60,13 @@ class Blocking:
     Attributes:
         threads: Threads that move a block.
         abreast: Of how many runs a block had best be a multiple; a multiple of the threads.
-        is_shared: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever
+        has_one_sink: Whether all blocks of a weight have one place for their gradients, which then stays in the cache: for whoever
             fills it block by block, and lets each block move before the next.
     """
 
     threads: int = 1
     abreast: int = 1
-    is_shared: bool = False
+    has_one_sink: bool = False
 
     def size(self, n_bytes: int) -> int:
         """Return how many runs a block has whose weights take so many bytes a run.
@@ -179,13 +179,13 @@ class Update(ABC):
             # Penalties beside L2 know the whole stack. A GPU has no cache that blocks would fit, only calls that they would cost.
             is_whole = self.rates.has_penalties(name) or weight.device.type != "cpu"
             size = n_runs if is_whole else min(n_runs, self.blocking.size(weight[0].nbytes))
-            is_shared = self.blocking.is_shared
-            sink = self.sink[name] = torch.zeros_like(weight[:size] if is_shared else weight)
+            has_one_sink = self.blocking.has_one_sink
+            sink = self.sink[name] = torch.zeros_like(weight[:size] if has_one_sink else weight)
             self.blocks[name] = [
                 Block(
                     (begin, min(begin + size, n_runs)),
                     weight[begin : begin + size],
-                    sink[: min(size, n_runs - begin)] if is_shared else sink[begin : begin + size],
+                    sink[: min(size, n_runs - begin)] if has_one_sink else sink[begin : begin + size],
                     tuple(tensor[begin : begin + size] for tensor in self.kept[name]),
                     any(decays[begin : begin + size]),
                 )

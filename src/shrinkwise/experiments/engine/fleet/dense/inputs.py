@@ -75,6 +75,8 @@ def _is_anywhere(rows: Sequence[Tensor]) -> Tensor:
 def side_by_side(groups: Sequence[Group], inputs: Inputs | None) -> list[Group]:
     """Return groups whose rows are parts of one tensor, ``(group, row, input)``, so that one product can meet them all.
 
+    It is given back as a whole: a group that leaves frees nothing before the last one does.
+
     Args:
         groups: The groups of a fleet, with as many rows in each.
         inputs: Training rows keep what is seen of them, other rows what is met; all where None.
@@ -96,7 +98,7 @@ def _stacked(rows: Sequence[Tensor], which: Tensor | None) -> Tensor:
     return stacked
 
 
-def together(parts: Sequence[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
+def joined(parts: Sequence[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
     """Put rows together that follow one another in one tensor and are seen by as many runs each.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shrinkwise.experiments.engine.build import EVALUATION_ROWS
 from shrinkwise.experiments.engine.fleet.dense.chain import Dense
-from shrinkwise.experiments.engine.fleet.dense.inputs import together
+from shrinkwise.experiments.engine.fleet.dense.inputs import joined
 from shrinkwise.experiments.engine.fleet.dense.laidout import Layer, activate_, differentiate_, lay_out, run_layer_
 from shrinkwise.experiments.engine.fleet.dense.places import Places
 from shrinkwise.experiments.engine.fleet.dense.shared import Shared, abreast
@@ -49,7 +49,7 @@ class DensePasses:
     @property
     def blocking(self) -> Blocking:
         """How the weights are to be cut: each thread then makes the gradients of a few whole groups or runs of a block."""
-        return Blocking(self.threads, abreast(self.groups, self.threads), is_shared=True)
+        return Blocking(self.threads, abreast(self.groups, self.threads), has_one_sink=True)
 
     def begin(self, chunk: Chunk, first_step: int) -> None:
         """Take the batches of the steps that come next."""
@@ -94,17 +94,17 @@ class DensePasses:
 
     def outputs(self, state: State, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Return outputs in eval mode, shape ``(run, row, n_outputs)``."""
-        groups = together(parts)
+        groups = joined(parts)
         _, n_rows, width = groups[0][0].shape
         first = self.chain[0].weight
         if (n_further := width - state[first].shape[2]) > 0:
             # These rows have something at inputs that are silent in training; they have them last.
             state = {**state, first: torch.cat([state[first], state[first + REST][:, :, :n_further]], dim=2)}
-        pieces = []
+        found = groups[0][0].new_empty(sum(len(x) * n_runs for x, n_runs in groups), self.n_outputs, n_rows)
         for begin in range(0, n_rows, EVALUATION_ROWS):
             rows = [(x[:, begin : begin + EVALUATION_ROWS], n_runs) for x, n_runs in groups]
-            pieces.append(self._evaluated(state, rows).clone())
-        return torch.cat(pieces, dim=2).transpose(1, 2)
+            found[:, :, begin : begin + EVALUATION_ROWS] = self._evaluated(state, rows)
+        return found.transpose(1, 2)
 
     def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
         """Let all but some runs leave."""
@@ -120,8 +120,8 @@ class DensePasses:
         if held is None or held[0] is not update:
             layers = lay_out(self.chain, self.stack.parameters, update, self.groups, self._n_rows, self.threads, self._places)
             for layer in layers:
-                is_reversible = self.silencing is None or self.silencing.is_reversible(layer.number)
-                if self.silencing is not None and not (layer.activation == "relu" and is_reversible):
+                silencing = self.silencing if self.silencing and self.silencing.acts_on(layer.number) else None
+                if silencing and not (layer.activation == "relu" and silencing.is_reversible(layer.number)):
                     layer.keep_active(self._places)
             held = self._layers[self._n_rows] = (update, layers)
         return held[1]

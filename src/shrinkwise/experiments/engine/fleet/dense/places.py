@@ -19,7 +19,7 @@ class Places:
     """
 
     def __init__(self, like: Tensor) -> None:
-        self._like = like[:0]
+        self._like = like.new_empty(0)
         self._held: dict[Hashable, Tensor] = {}
         self.kept: dict[Hashable, Any] = {}
 

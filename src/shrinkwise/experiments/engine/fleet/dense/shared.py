@@ -15,8 +15,11 @@ from shrinkwise.experiments.engine.fleet.groups import Group
 class Shared:
     """Consecutive runs whose first layers are multiplied with their rows in one batched product.
 
-    Where there are as many groups as threads, the layers of a group stand below one another: one wide factor, which meets the
-    group's rows once. Where there are fewer, each run is a factor by itself, so that there is enough for all threads.
+    Where as many neighbouring groups as there are threads have equally many runs, the layers of a group stand below one another:
+    one wide factor, which meets the group's rows once. Elsewhere each run is a factor by itself, so that there is enough for all
+    threads.
+
+    Each is known by its identity alone: whoever keeps views for it need not compare places.
 
     Attributes:
         runs: Places of the runs: first and one past the last.

@@ -117,6 +117,10 @@ class Silencing:
         if number in self._layers and self._layers[number].form.backward == "masked":
             self._multiply_(number, "slope", slope)
 
+    def acts_on(self, number: int) -> bool:
+        """Whether there is any dropout behind a hidden layer."""
+        return number in self._layers
+
     def is_reversible(self, number: int) -> bool:
         """Whether nothing but what was handed on is needed in the backward pass, so that activations can be silenced in place.
 
@@ -131,8 +135,8 @@ class Silencing:
 
     def keep(self, groups: Sequence[Group], runs: Sequence[int]) -> None:
         """Let all but some runs leave."""
-        seed_of = {id(group.x): seed for group, seed in zip(self.groups, self._seeds, strict=True)}
-        self._seeds = [seed_of[id(group.x)] for group in groups]
+        seed_of = {group.seed: seed for group, seed in zip(self.groups, self._seeds, strict=True)}
+        self._seeds = [seed_of[group.seed] for group in groups]
         self.groups = list(groups)
         for layer in self._layers.values():
             layer.rates, layer.window = [layer.rates[i] for i in runs], (0, 0)
