@@ -14,7 +14,7 @@ from fleets import EXACT, compare_records, differences, recipe, runs_of, watched
 from shrinkwise.experiments.engine import train_one
 from shrinkwise.experiments.engine.fleet import train_fleet
 from shrinkwise.experiments.engine.fleet.dense import silencing
-from shrinkwise.experiments.engine.fleet.dense.inputs import joined
+from shrinkwise.experiments.engine.fleet.dense.rows import joined
 from shrinkwise.experiments.engine.fleet.dense.shared import abreast, shared
 from shrinkwise.experiments.engine.fleet.groups import Group
 from shrinkwise.experiments.engine.fleet.updates import Blocking

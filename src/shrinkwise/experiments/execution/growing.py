@@ -98,7 +98,7 @@ class Growing:
             found = self._store.records(new)
             self.records |= {record.key: record for record in found if record.status is not Status.FAILED}
         missing = [key for key in new if key not in self.records]
-        self._report()
+        self._report(len(self.records))
         if missing:
             self._decide(missing)
         if self._is_decided and self._fitted is None:
@@ -132,7 +132,7 @@ class Growing:
     def will_be(self, n_all: int) -> None:
         """Correct the number of runs that will be asked for: a search may end before its budget is spent."""
         self._n_all = n_all
-        self._report()
+        self._report(len(self.records))
 
     def _launched(self) -> Launch:
         """Start what trains when the first run is missing: a search that is only replayed starts no process."""
@@ -178,9 +178,9 @@ class Growing:
         self._kept = store.claim(self._kept)
         self._is_decided = True
 
-    def _report(self, n_done: int | None = None) -> None:
+    def _report(self, n_done: int) -> None:
         if self._progress:
-            self._progress(n_done or len(self.records), max(self._n_all, len(self.records)))
+            self._progress(n_done, max(self._n_all, len(self.records)))
 
     def _refuse_failures(self) -> None:
         records = list(self.records.values())

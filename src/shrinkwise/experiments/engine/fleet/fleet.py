@@ -12,8 +12,9 @@ from torch import nn
 from shrinkwise.errors import ShrinkwiseError, ShrinkwiseWarning, StackingWarning
 from shrinkwise.experiments.data import Split
 from shrinkwise.experiments.engine.fleet.dense.chain import Dense
-from shrinkwise.experiments.engine.fleet.dense.inputs import Inputs, side_by_side, told_apart
+from shrinkwise.experiments.engine.fleet.dense.inputs import Inputs, told_apart
 from shrinkwise.experiments.engine.fleet.dense.passes import DensePasses
+from shrinkwise.experiments.engine.fleet.dense.rows import side_by_side
 from shrinkwise.experiments.engine.fleet.dense.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.descent import SGD, Adam
 from shrinkwise.experiments.engine.fleet.first_step import agrees

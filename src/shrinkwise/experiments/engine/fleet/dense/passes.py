@@ -14,9 +14,9 @@ from torch import Tensor
 
 from shrinkwise.experiments.engine.build import EVALUATION_ROWS
 from shrinkwise.experiments.engine.fleet.dense.chain import Dense
-from shrinkwise.experiments.engine.fleet.dense.inputs import joined
 from shrinkwise.experiments.engine.fleet.dense.laidout import Layer, activate_, differentiate_, lay_out, run_layer_
 from shrinkwise.experiments.engine.fleet.dense.places import Places
+from shrinkwise.experiments.engine.fleet.dense.rows import joined
 from shrinkwise.experiments.engine.fleet.dense.shared import Shared, abreast
 from shrinkwise.experiments.engine.fleet.dense.silencing import Silencing
 from shrinkwise.experiments.engine.fleet.groups import Chunk, Group

@@ -122,11 +122,11 @@ class Silencing:
         return number in self._layers
 
     def is_reversible(self, number: int) -> bool:
-        """Whether nothing but what was handed on is needed in the backward pass, so that activations can be silenced in place.
+        """Whether a layer with dropout needs nothing but what it handed on in the backward pass: it can be silenced in place.
 
         Of a ReLU under masked dropout the two tell the same where the gradient is not silenced.
         """
-        return number not in self._layers or self._layers[number].form.backward == "masked"
+        return self._layers[number].form.backward == "masked"
 
     def is_full(self, number: int) -> bool:
         """Whether the layer behind a hidden layer learns from unmasked activations."""
